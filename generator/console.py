@@ -1,0 +1,69 @@
+"""What a person sees: progress on stderr, tables and JSON on stdout.
+
+stdout is data and stderr is progress, so `multieip … --json | jq` works whatever else is said.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from generator.errors import MultieipError
+
+
+def say(text: str) -> None:
+    """Write one line of progress to stderr."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def out(text: str) -> None:
+    """Write data to stdout, as it is."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def out_json(value: Any) -> None:
+    """Write one JSON document to stdout, keys in the order given."""
+    out(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def error(failure: MultieipError) -> None:
+    """Say what failed, and how to go on."""
+    say(f"multieip: {failure.message}")
+    if failure.hint:
+        say(f"  → {failure.hint}")
+
+
+@contextmanager
+def step(title: str) -> Iterator[None]:
+    """Say that a phase begins and how long it took; a phase that raises says so."""
+    start = time.monotonic()
+    say(f"‣ {title}")
+    try:
+        yield
+    except BaseException:
+        say(f"✗ {title} ({time.monotonic() - start:.1f} s)")
+        raise
+    say(f"✓ {title} ({time.monotonic() - start:.1f} s)")
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write a table to stdout: for a terminal with rules and fitted columns, for a pipe as plain columns."""
+    if sys.stdout.isatty():
+        from rich.console import Console  # noqa: PLC0415 - 60 ms that only a terminal needs to pay
+        from rich.table import Table  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
+
+        shown = Table(*columns, box=None, header_style="bold")
+        for row in rows:
+            shown.add_row(*(Text(cell) for cell in row))
+        Console().print(shown)
+        return
+    lines = [columns, *rows]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
+    for line in lines:
+        out("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() + "\n")

@@ -1,0 +1,1 @@
+"""From a spec to files: pure, no I/O, no clock."""

@@ -1,0 +1,126 @@
+"""The one way to run a program: a list of arguments, a small environment, no shell.
+
+Every program that multieip starts gets `BASE_ENV` and what its caller adds: a user's locale, proxies or
+credentials reach a child only where the caller names them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from generator.errors import MultieipError, PrerequisiteError
+
+LOG = logging.getLogger("multieip")
+
+# Debian package of each program that we may ask for, for the remedy in the error.
+PACKAGES = {
+    "debugfs": "e2fsprogs",
+    "mke2fs": "e2fsprogs",
+    "mmdebstrap": "mmdebstrap",
+    "packer": "packer",
+    "qemu-img": "qemu-utils",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "shellcheck": "shellcheck",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "systemd-nspawn": "systemd-container",
+    "unshare": "util-linux",
+    "xorriso": "xorriso",
+}
+
+# Debian's /usr/sbin is not on a plain user's PATH, and mke2fs and debugfs live there.
+SEARCH_PATH = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/local/sbin:/usr/sbin:/sbin"
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a program ended, with what it printed (text, UTF-8, undecodable bytes replaced)."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class ProgramError(MultieipError):
+    """A program ended with another code than 0."""
+
+    def __init__(self, result: Result, *, hint: str = "") -> None:
+        last = (result.stderr.strip() or result.stdout.strip() or "it printed nothing").splitlines()[-1]
+        super().__init__(f"{result.argv[0]} failed ({describe_exit(result.returncode)}): {last}", hint=hint)
+        self.result = result
+
+
+def describe_exit(returncode: int) -> str:
+    """Say an exit code in words: `exit 3`, or `killed by signal 15`."""
+    return f"killed by signal {-returncode}" if returncode < 0 else f"exit {returncode}"
+
+
+def find(program: str) -> str | None:
+    """Return the path of a program, or None."""
+    return shutil.which(program, path=SEARCH_PATH)
+
+
+def need(program: str) -> str:
+    """Return the path of a program; `PrerequisiteError` with the command that installs it when it is missing."""
+    path = find(program)
+    if path is None:
+        package = PACKAGES.get(program, program)
+        raise PrerequisiteError(f"{program} is not installed", hint=f"apt-get install {package}")
+    return path
+
+
+def base_env(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment of a child: what programs need to run at all, then `extra`."""
+    kept = {
+        name: os.environ[name] for name in ("HOME", "TMPDIR", "USER", "XDG_CACHE_HOME") if name in os.environ
+    }
+    return {"PATH": SEARCH_PATH, "LANG": "C.UTF-8", "TERM": "dumb", **kept, **(extra or {})}
+
+
+def run(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    check: bool = True,
+    stdin: bytes | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout: float | None = None,
+    hint: str = "",
+) -> Result:
+    """Run a program to its end and return what it printed.
+
+    `timeout` is in seconds. Raises `ProgramError` for an exit code other than 0 when `check` is set,
+    `PrerequisiteError` for a program that is not there, `MultieipError` when the time is over.
+    """
+    command = [need(os.fspath(argv[0])), *map(os.fspath, argv[1:])]
+    LOG.debug("+ %s", shlex.join(command))
+    try:
+        done = subprocess.run(
+            command,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            env=base_env(env),
+            cwd=cwd,
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise MultieipError(f"{argv[0]} did not end within {timeout:.0f} s", hint=hint) from error
+    result = Result(
+        (os.fspath(argv[0]), *command[1:]),
+        done.returncode,
+        done.stdout.decode("utf-8", "replace"),
+        done.stderr.decode("utf-8", "replace"),
+    )
+    if check and result.returncode != 0:
+        raise ProgramError(result, hint=hint)
+    return result
