@@ -100,7 +100,7 @@ def run(
     `timeout` is in seconds. Raises `ProgramError` for an exit code other than 0 when `check` is set,
     `PrerequisiteError` for a program that is not there, `MultieipError` when the time is over.
     """
-    command = [need(os.fspath(argv[0])), *map(os.fspath, argv[1:])]
+    command = [need(os.fspath(argv[0])), *(os.fspath(argument) for argument in argv[1:])]
     LOG.debug("+ %s", shlex.join(command))
     try:
         done = subprocess.run(
