@@ -27,6 +27,7 @@ PACKAGES = {
     "packer": "packer",
     "qemu-img": "qemu-utils",
     "qemu-system-x86_64": "qemu-system-x86",
+    "sfdisk": "fdisk",
     "shellcheck": "shellcheck",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
@@ -79,9 +80,7 @@ def need(program: str) -> str:
 
 def base_env(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment of a child: what programs need to run at all, then `extra`."""
-    kept = {
-        name: os.environ[name] for name in ("HOME", "TMPDIR", "USER", "XDG_CACHE_HOME") if name in os.environ
-    }
+    kept = {name: os.environ[name] for name in ("HOME", "TMPDIR", "USER", "XDG_CACHE_HOME") if name in os.environ}
     return {"PATH": SEARCH_PATH, "LANG": "C.UTF-8", "TERM": "dumb", **kept, **(extra or {})}
 
 
