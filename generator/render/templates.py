@@ -1,0 +1,89 @@
+"""The files under `templates/`: static ones as they are, `*.j2` through Jinja2.
+
+A template prints integers and text that went through a filter of `generator.render.escape`, nothing else: a
+value that nobody escaped is an error at its line, so no spec can break out of a file's syntax by oversight.
+"""
+
+from __future__ import annotations
+
+import traceback
+from functools import cache
+from typing import TYPE_CHECKING
+
+from generator import resources
+from generator.errors import MultieipError
+from generator.render.escape import FILTERS, Escaped
+
+if TYPE_CHECKING:
+    from jinja2 import Environment, Template
+
+_REINSTALL = "templates/ is part of multieip: restore it, or install multieip again"
+
+
+def static(name: str) -> bytes:
+    """Return a file of `templates/` byte for byte; `MultieipError` when it is not there."""
+    try:
+        return (resources.folder("templates") / name).read_bytes()
+    except OSError as error:
+        raise MultieipError(f"templates/{name}: {error.strerror}", hint=_REINSTALL) from error
+
+
+def load(name: str) -> Template:
+    """Return a compiled template; compiled once in a process. `MultieipError` names template and line."""
+    from jinja2 import TemplateError  # noqa: PLC0415 - 40 ms that only rendering pays
+
+    try:
+        return _environment().get_template(name)
+    except TemplateError as error:
+        raise _located(name, error) from error
+
+
+def fill(template: Template, /, **values: object) -> str:
+    """Render a compiled template; `MultieipError` names template and line of what failed."""
+    from jinja2 import TemplateError  # noqa: PLC0415
+
+    try:
+        return template.render(values)
+    except (TemplateError, TypeError, ValueError) as error:
+        raise _located(template.name or "", error) from error
+
+
+def render(name: str, /, **values: object) -> str:
+    """Load a template and render it."""
+    return fill(load(name), **values)
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
+
+    environment = Environment(
+        loader=FileSystemLoader(resources.folder("templates")),
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+        autoescape=False,  # noqa: S701 - not HTML; `_finalize` refuses what is not escaped for its own syntax
+    )
+    environment.filters.update(FILTERS)
+    return environment
+
+
+def _finalize(value: object) -> object:
+    from jinja2 import Undefined  # noqa: PLC0415
+
+    if isinstance(value, Escaped | Undefined) or type(value) is int:
+        return value
+    raise TypeError(f"{value!r} is printed without a filter that escapes it")
+
+
+def _located(name: str, error: Exception) -> MultieipError:
+    """Say where: Jinja2 knows the line of a syntax error, and rewrites tracebacks to name templates' lines."""
+    line = getattr(error, "lineno", None)
+    if line is None:
+        frames = traceback.extract_tb(error.__traceback__)
+        line = next((frame.lineno for frame in reversed(frames) if frame.filename.endswith(name)), None)
+    where = f"templates/{name}:{line}" if line else f"templates/{name}"
+    return MultieipError(f"{where}: {getattr(error, 'message', None) or error}", hint=_REINSTALL)
