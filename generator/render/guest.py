@@ -147,7 +147,7 @@ def _system(spec: ImageSpec) -> dict[str, File | Link]:
 
 
 def _text(template: str, /, **values: object) -> File:
-    return File(render(template, **values).encode())
+    return File(render(template, **values))
 
 
 def _packaged(unit: str) -> Link:

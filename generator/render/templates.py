@@ -38,17 +38,17 @@ def load(name: str) -> Template:
         raise _located(name, error) from error
 
 
-def fill(template: Template, /, **values: object) -> str:
-    """Render a compiled template; `MultieipError` names template and line of what failed."""
+def fill(template: Template, /, **values: object) -> bytes:
+    """Render a compiled template to UTF-8; `MultieipError` names template and line of what failed."""
     from jinja2 import TemplateError  # noqa: PLC0415
 
     try:
-        return template.render(values)
+        return template.render(values).encode()
     except (TemplateError, TypeError, ValueError) as error:
         raise _located(template.name or "", error) from error
 
 
-def render(name: str, /, **values: object) -> str:
+def render(name: str, /, **values: object) -> bytes:
     """Load a template and render it."""
     return fill(load(name), **values)
 
