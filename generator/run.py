@@ -10,8 +10,9 @@ import logging
 import os
 import shlex
 import shutil
+import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,3 +124,51 @@ def run(
     if check and result.returncode != 0:
         raise ProgramError(result, hint=hint)
     return result
+
+
+def stream(
+    argv: Sequence[str | os.PathLike[str]],
+    on_line: Callable[[str], None],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    grace: float,
+    on_interrupt: Callable[[], None] = lambda: None,
+) -> int:
+    """Run a program, hand each line that it prints (both channels) to `on_line`, and return its exit code.
+
+    The program has a session of its own, so that Ctrl-C does not reach it: an interrupt is passed on as SIGTERM,
+    and the program has `grace` seconds to clean up before it is killed with all its children. The interrupt is
+    then raised again.
+    """
+    command = [need(os.fspath(argv[0])), *(os.fspath(argument) for argument in argv[1:])]
+    LOG.debug("+ %s", shlex.join(command))
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=base_env(env),
+        cwd=cwd,
+        start_new_session=True,
+        encoding="utf-8",
+        errors="replace",
+    )
+    assert child.stdout is not None  # noqa: S101 - it is a pipe
+    try:
+        for line in child.stdout:
+            on_line(line.rstrip("\n"))
+        return child.wait()
+    except KeyboardInterrupt:
+        on_interrupt()
+        child.terminate()
+        try:
+            child.communicate(timeout=grace)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            LOG.debug("killing %s", command[0])
+        raise
+    finally:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+        child.stdout.close()
