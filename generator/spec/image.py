@@ -1,130 +1,89 @@
 """The image spec: what a user writes in `images/*.yaml`, version 1.
 
 Each model refuses keys that it does not know. A rule that one field can break is on its field; a rule between
-fields is a validator that names both. Messages say the rule and, after "; ", the remedy.
+fields is in `rules`, named by the model that it belongs to. `load` and `examine` read a file.
 """
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal, Self
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, ValidationError
 
+from generator import resources
+from generator.spec import cloud_config, explain, rules, source
 from generator.spec.distro import TRAITS, Distro, Traits
+from generator.spec.fields import (
+    AccountId,
+    Component,
+    EcsFamily,
+    EcsName,
+    EniSelector,
+    ImageFamily,
+    ImageId,
+    ImageUrl,
+    InstanceType,
+    Int,
+    InterfaceName,
+    Mirror,
+    Name,
+    OneLine,
+    Package,
+    RegionId,
+    RuleError,
+    SecurityGroupId,
+    Sha256,
+    Suite,
+    TagKey,
+    TagValue,
+    VpcId,
+    VSwitchId,
+    ZoneId,
+)
+from generator.spec.findings import Finding, FindingsError, ordered
+from generator.spec.model import Model, between_keys
 
-Int = Annotated[int, Strict()]
-Bool = Annotated[bool, Strict()]
 
-# A name that is safe as a file name, an ECS image name and a host name at once.
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9.-]{1,62}$")]
-Package = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9+._:~=@/-]{0,127}$")]
-RegionId = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}-[a-z]+(-[a-z]+)?(-[0-9]+)?$")]
-ZoneId = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}-[a-z]+(-[a-z]+)?(-[0-9]+)?-?[a-z]$")]
-AccountId = Annotated[str, StringConstraints(pattern=r"^[0-9]{16}$")]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-InterfaceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,15}$")]
-# What names an ENI to leave alone: an ENI id, a MAC address, or an interface name with shell wildcards.
-EniSelector = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^(eni-[a-z0-9]{8,32}|([0-9a-f]{2}:){5}[0-9a-f]{2}|[A-Za-z][A-Za-z0-9_.*?-]{0,14})$"
-    ),
-]
-
-# https://www.alibabacloud.com/help/en/ecs/developer-reference/api-ecs-2014-05-26-createimage (ImageName)
-_IMAGE_NAME = re.compile(r"^[A-Za-z\u4e00-\u9fff][\w:.\u4e00-\u9fff-]{1,127}$")
-_RESERVED = ("acs", "aliyun", "http://", "https://")
-
-
-def _ecs_name(value: str) -> str:
-    if value.lower().startswith(_RESERVED):
-        raise ValueError(
-            f"ECS refuses a name that begins with {', '.join(_RESERVED)}; choose another beginning"
-        )
-    if not _IMAGE_NAME.match(value):
-        raise ValueError(
-            "ECS wants 2 to 128 characters, a letter first, then letters, digits, '_', '-', '.' or ':'; change the name"
-        )
+def _whole(value: Any) -> Any:
+    """Refuse `true` and `1.0`, which equal 1 in Python and are other types in YAML."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise RuleError("choice", "it must be the whole number 1", "write version: 1")
     return value
-
-
-def _tag_key(value: str) -> str:
-    if not 1 <= len(value) <= 128 or value.lower().startswith(("acs:", "aliyun")) or "http" in value.lower():
-        raise ValueError(
-            "ECS wants a tag key of 1 to 128 characters that does not begin with acs: or aliyun nor hold http://; rename it"
-        )
-    if value.lower().startswith("multieip:"):
-        raise ValueError("tags that begin with multieip: are written by this tool; rename it")
-    return value
-
-
-def _tag_value(value: str) -> str:
-    if len(value) > 128 or "http://" in value or "https://" in value:
-        raise ValueError(
-            "ECS wants a tag value of at most 128 characters without http:// or https://; shorten it"
-        )
-    return value
-
-
-EcsName = Annotated[str, AfterValidator(_ecs_name)]
-TagKey = Annotated[str, AfterValidator(_tag_key)]
-TagValue = Annotated[str, AfterValidator(_tag_value)]
-
-
-class Model(BaseModel):
-    """A part of a spec: frozen, and strict about its keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class EcsBase(Model):
     """The ECS image that the golden image starts from: the newest of a family, or one id."""
 
-    family: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9:._-]{1,127}$")] | None = None
-    id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{1,127}$")] | None = None
+    RULES = (rules.family_or_id,)
 
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.family is None) == (self.id is None):
-            raise ValueError("base.ecs takes either family or id; give one of the two")
-        return self
+    family: ImageFamily | None = Field(None, description="Image family; the newest image in it is the base.")
+    id: ImageId | None = Field(None, description="Image id, for a base that never changes.")
 
 
 class LocalBase(Model):
     """The disk image that a build without an account starts from.
 
-    `suite` has it made here from the distribution's packages (mmdebstrap); `url` with `sha256` fetches a cloud
-    image that the distribution publishes. `mirror` and `components` go with `suite`, `disk_gib` with both.
+    `suite` has it made on this machine from the distribution's packages (mmdebstrap); `url` with `sha256`
+    fetches a cloud image that the distribution publishes.
     """
 
-    suite: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,31}$")] | None = None
-    mirror: Annotated[str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.:/_~-]{1,200}$")] | None = None
-    components: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z-]{1,32}$")], ...] = ("main",)
-    url: (
-        Annotated[str, StringConstraints(pattern=r"^(https?|file)://[A-Za-z0-9.:/_~%+?=&-]{1,500}$")] | None
-    ) = None
-    sha256: Sha256 | None = None
-    disk_gib: Annotated[Int, Field(ge=2, le=2048)] = 8
+    RULES = (rules.suite_or_url,)
 
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.suite is None) == (self.url is None):
-            raise ValueError("base.local takes either suite or url; give one of the two")
-        if (self.url is None) != (self.sha256 is None):
-            raise ValueError(
-                "base.local.url goes with base.local.sha256; give the digest that the distribution publishes"
-            )
-        if self.mirror is not None and self.suite is None:
-            raise ValueError("base.local.mirror goes with base.local.suite; remove it")
-        return self
+    suite: Suite | None = Field(None, description="Release to make the base of, from Debian packages.")
+    mirror: Mirror | None = Field(None, description="Package archive for `suite`; without it the distribution's own.")
+    components: tuple[Component, ...] = Field(("main",), min_length=1, description="Parts of the archive for `suite`.")
+    url: ImageUrl | None = Field(None, description="Where the distribution publishes a cloud image (qcow2).")
+    sha256: Sha256 | None = Field(None, description="Digest of what `url` returns.")
+    disk_gib: Annotated[Int, Field(ge=2, le=2048)] = Field(8, description="Size of the disk, in GiB.")
 
 
 class Base(Model):
     """Where the golden image starts from, on ECS and on this machine."""
 
-    ecs: EcsBase
-    local: LocalBase | None = None
+    ecs: EcsBase = Field(description="Base on ECS, for the builder `alicloud-ecs`.")
+    local: LocalBase | None = Field(None, description="Base on this machine, for the builder `qemu`.")
 
 
 class Network(Model):
@@ -134,31 +93,29 @@ class Network(Model):
     `rule_priority + k - 1`. Metrics are route metrics in the main table; intervals are seconds.
     """
 
-    table_base: Annotated[Int, Field(ge=1, le=4_294_967_000)] = 1001
-    rule_priority: Annotated[Int, Field(ge=1, le=32_000)] = 10_001
-    refresh_interval: Annotated[Int, Field(ge=10, le=3600)] = 60
-    primary_interface: InterfaceName = "eth0"
-    primary_metric: Annotated[Int, Field(ge=1, le=9999)] = 100
-    secondary_metric: Annotated[Int, Field(ge=1, le=99_999)] = 1000
-    leave_alone: tuple[EniSelector, ...] = ()
+    RULES = (rules.free_tables, rules.primary_first, rules.primary_is_ours)
 
-    @model_validator(mode="after")
-    def _ranges(self) -> Self:
-        tables = range(self.table_base, self.table_base + MAX_ENIS)
-        if any(table in tables for table in (253, 254, 255)):
-            raise ValueError(
-                "network.table_base reaches the kernel's tables 253 to 255; choose a base above 255"
-            )
-        if self.secondary_metric <= self.primary_metric:
-            raise ValueError(
-                "network.secondary_metric must be above network.primary_metric, or a secondary ENI becomes the way out; "
-                "raise it"
-            )
-        return self
+    table_base: Annotated[Int, Field(ge=1, le=4_294_967_000)] = Field(
+        1001, description="Private routing table of the first secondary ENI; the next ENIs count up from it."
+    )
+    rule_priority: Annotated[Int, Field(ge=1, le=32_000)] = Field(
+        10_001, description="Priority of the first secondary ENI's rules; the next ENIs count up from it."
+    )
+    refresh_interval: Annotated[Int, Field(ge=10, le=3600)] = Field(
+        60, description="Seconds between two looks at the metadata service."
+    )
+    primary_interface: InterfaceName = Field("eth0", description="Interface of the primary ENI.")
+    primary_metric: Annotated[Int, Field(ge=1, le=9999)] = Field(
+        100, description="Metric of the primary ENI's default route."
+    )
+    secondary_metric: Annotated[Int, Field(ge=1, le=99_999)] = Field(
+        1000, description="Metric of secondary ENIs' routes in the main table; above `primary_metric`."
+    )
+    leave_alone: tuple[EniSelector, ...] = Field((), max_length=64, description="ENIs that multieip never touches.")
 
 
-# ECS instance types have at most this many ENIs with room to spare; tables and priorities are reserved for them.
-MAX_ENIS = 64
+# Kept here for those who render tables and priorities.
+MAX_ENIS = rules.MAX_ENIS
 
 DiskCategory = Literal["cloud_auto", "cloud_efficiency", "cloud_essd", "cloud_essd_entry", "cloud_ssd"]
 
@@ -166,68 +123,68 @@ DiskCategory = Literal["cloud_auto", "cloud_efficiency", "cloud_essd", "cloud_es
 class SystemDisk(Model):
     """The system disk of the builder instance, and so of the image."""
 
-    category: DiskCategory = "cloud_essd"
-    size_gib: Annotated[Int, Field(ge=20, le=2048)] = 20
+    category: DiskCategory = Field("cloud_essd", description="Disk category.")
+    size_gib: Annotated[Int, Field(ge=20, le=2048)] = Field(20, description="Size in GiB.")
 
 
 class DataDisk(Model):
     """A data disk that is part of the image."""
 
-    name: EcsName | None = None
-    category: DiskCategory = "cloud_essd"
-    size_gib: Annotated[Int, Field(ge=20, le=32_768)] = 20
+    name: EcsName | None = Field(None, description="Name of the disk.")
+    category: DiskCategory = Field("cloud_essd", description="Disk category.")
+    size_gib: Annotated[Int, Field(ge=20, le=32_768)] = Field(20, description="Size in GiB.")
 
 
 class Alicloud(Model):
     """Where and how the image is built on ECS, and who gets it."""
 
-    region: RegionId
-    zone: ZoneId | None = None
-    instance_type: Annotated[str, StringConstraints(pattern=r"^ecs\.[a-z0-9.-]{3,60}$")]
-    vpc_id: Annotated[str, StringConstraints(pattern=r"^vpc-[a-z0-9]{8,32}$")] | None = None
-    vswitch_id: Annotated[str, StringConstraints(pattern=r"^vsw-[a-z0-9]{8,32}$")] | None = None
-    security_group_id: Annotated[str, StringConstraints(pattern=r"^sg-[a-z0-9]{8,32}$")] | None = None
-    internet_charge_type: Literal["PayByTraffic", "PayByBandwidth"] = "PayByTraffic"
-    bandwidth_mbps: Annotated[Int, Field(ge=1, le=200)] = 10
-    system_disk: SystemDisk = SystemDisk()
-    data_disks: tuple[DataDisk, ...] = Field(default=(), max_length=16)
-    family: EcsName | None = None
-    copy_regions: tuple[RegionId, ...] = ()
-    share_accounts: tuple[AccountId, ...] = Field(default=(), max_length=50)
-    tags: dict[TagKey, TagValue] = Field(default={}, max_length=15)
+    RULES = (rules.vpc_with_vswitch, rules.zone_in_region, rules.copies_elsewhere, rules.shares_once)
 
-    @model_validator(mode="after")
-    def _together(self) -> Self:
-        if (self.vpc_id is None) != (self.vswitch_id is None):
-            raise ValueError(
-                "alicloud.vpc_id and alicloud.vswitch_id go together: with a vSwitch alone Packer makes a new VPC; "
-                "give both or neither"
-            )
-        if self.security_group_id is not None and self.vpc_id is None:
-            raise ValueError(
-                "alicloud.security_group_id belongs to a VPC; give alicloud.vpc_id and alicloud.vswitch_id too"
-            )
-        if self.region in self.copy_regions:
-            raise ValueError(
-                "alicloud.copy_regions holds alicloud.region, where the image is already; remove it"
-            )
-        if len(set(self.copy_regions)) != len(self.copy_regions):
-            raise ValueError("alicloud.copy_regions names a region twice; remove one")
-        return self
+    region: RegionId = Field(description="Region that the image is built in.")
+    zone: ZoneId | None = Field(None, description="Zone of the builder instance; without it ECS chooses.")
+    instance_type: InstanceType = Field(description="Instance type of the builder instance.")
+    vpc_id: VpcId | None = Field(
+        None, description="VPC of the builder instance, with `vswitch_id`; without both Packer makes them."
+    )
+    vswitch_id: VSwitchId | None = Field(None, description="vSwitch of the builder instance, with `vpc_id`.")
+    security_group_id: SecurityGroupId | None = Field(
+        None, description="Security group of the builder instance, in the VPC; it must let SSH in."
+    )
+    internet_charge_type: Literal["PayByTraffic", "PayByBandwidth"] = Field(
+        "PayByTraffic", description="How the builder's traffic is billed."
+    )
+    bandwidth_mbps: Annotated[Int, Field(ge=1, le=200)] = Field(
+        10, description="Outgoing bandwidth of the builder's EIP, in Mbit/s."
+    )
+    system_disk: SystemDisk = Field(SystemDisk(), description="System disk.")
+    data_disks: tuple[DataDisk, ...] = Field((), max_length=16, description="Data disks.")
+    family: EcsFamily | None = Field(None, description="Image family that the image is put in.")
+    copy_regions: tuple[RegionId, ...] = Field((), description="Regions that get a copy of the image.")
+    share_accounts: tuple[AccountId, ...] = Field(
+        (), max_length=50, description="Accounts that the image is shared with."
+    )
+    # ECS takes 20 tags on an image, and multieip writes up to 5 of its own.
+    tags: dict[TagKey, TagValue] = Field({}, max_length=15, description="Tags of image and snapshots.")
 
 
 class ImageSpec(Model):
     """One golden image: `images/NAME.yaml`."""
 
-    version: Literal[1]
-    name: Name
-    description: Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
-    distro: Distro
-    base: Base
-    packages: tuple[Package, ...] = ()
-    cloud_config: dict[str, Any] = {}
-    network: Network = Network()
-    alicloud: Alicloud | None = None
+    RULES = (rules.suite_of_distro, rules.packages_once)
+
+    version: Annotated[Literal[1], BeforeValidator(_whole)] = Field(description="Version of the spec's format.")
+    name: Name = Field(description="Name of the image; file names and ECS image names begin with it.")
+    description: OneLine = Field("", description="What the image is for, in one line.")
+    distro: Distro = Field(description="Distribution of base and image.")
+    base: Base = Field(description="Where the image starts from.")
+    packages: tuple[Package, ...] = Field((), description="Packages to install besides those that multieip needs.")
+    cloud_config: dict[str, Any] = Field(
+        {}, description="Extra cloud-config, as in user-data; checked against cloud-init's schema."
+    )
+    network: Network = Field(Network(), description="How ENIs and private IPs are set up.")
+    alicloud: Alicloud | None = Field(
+        None, description="Build on ECS; without it the image can be built on this machine only."
+    )
 
     @property
     def traits(self) -> Traits:
@@ -238,3 +195,45 @@ class ImageSpec(Model):
     def all_packages(self) -> tuple[str, ...]:
         """The packages that the image must have: ours and the user's, sorted, each once."""
         return tuple(sorted({*self.traits.packages, *self.packages}))
+
+
+def resolve(name: str | os.PathLike[str]) -> Path:
+    """Return the file that a spec's name means: a path, `images/NAME.yaml` here, or an example that we ship.
+
+    A name that means none of them is returned as the path that it is, for the reader to say so.
+    """
+    path = Path(name)
+    if path.exists() or path.name != str(path) or path.suffix in (".yaml", ".yml"):
+        return path
+    for folder in (Path("images"), resources.folder("images")):
+        candidate = folder / f"{path}.yaml"
+        if candidate.is_file():
+            return candidate
+    return path
+
+
+def examine(path: str | os.PathLike[str]) -> tuple[ImageSpec | None, tuple[Finding, ...]]:
+    """Read an image spec: the spec, or None when it has errors, and every finding in the order of the file."""
+    file = resolve(path)
+    if not file.exists():
+        examples = ", ".join(sorted(example.stem for example in resources.folder("images").glob("*.yaml")))
+        return None, (Finding(str(file), 0, 0, "file", "there is no such file", f"give a path, or one of {examples}"),)
+    document, findings = source.read(file)
+    if document is None:
+        return None, findings
+    spec = None
+    problems = [*between_keys(ImageSpec, document.data), *cloud_config.problems(document.data)]
+    try:
+        spec = ImageSpec.model_validate(document.data)
+    except ValidationError as error:
+        problems += explain.problems(error, ImageSpec)
+    findings = ordered((*findings, *map(document.finding, problems)))
+    return None if any(f.severity == "error" for f in findings) else spec, findings
+
+
+def load(path: str | os.PathLike[str]) -> ImageSpec:
+    """Return the spec in a file; `FindingsError` with every finding when there is an error among them."""
+    spec, findings = examine(path)
+    if spec is None:
+        raise FindingsError(findings)
+    return spec
