@@ -22,9 +22,14 @@ LOG = logging.getLogger("multieip")
 
 # Debian package of each program that we may ask for, for the remedy in the error.
 PACKAGES = {
+    "bridge": "iproute2",
     "debugfs": "e2fsprogs",
+    "dnsmasq": "dnsmasq-base",
+    "ip": "iproute2",
     "mke2fs": "e2fsprogs",
     "mmdebstrap": "mmdebstrap",
+    "nft": "nftables",
+    "nsenter": "util-linux",
     "packer": "packer",
     "qemu-img": "qemu-utils",
     "qemu-system-x86_64": "qemu-system-x86",

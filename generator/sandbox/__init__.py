@@ -1,0 +1,1 @@
+"""A region on this machine: the other side of the wire, so nothing here imports `generator.cloud`."""

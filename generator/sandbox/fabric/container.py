@@ -1,0 +1,196 @@
+"""An instance as a systemd-nspawn container: a real system's tree, copied on write, in the instance's namespace.
+
+The overlay is mounted in a mount namespace that only the container has, so that it goes when the container does,
+however that ends, and the machine's mount table never sees it.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from generator.errors import MultieipError
+from generator.run import Result, base_env, need, run
+from generator.sandbox.fabric.netns import Namespace
+
+# Without udev, which containers do not have, NetworkManager takes a veth for somebody else's. An ENI is neither.
+_MANAGED = "[device-multieip-sandbox]\nmatch-device=interface-name:eth*\nmanaged=1\n"
+_MANAGED_PATH = "etc/NetworkManager/conf.d/00-multieip-sandbox.conf"
+
+# nspawn leaves folders here behind where /run is not a tmpfs.
+_PRIVATE_RUN = "mkdir -p /run/systemd/nspawn && mount -t tmpfs -o mode=0755 tmpfs /run/systemd/nspawn"
+
+_BOOT_TIMEOUT = 90.0
+_STOP_TIMEOUT = 30.0
+
+
+@dataclass
+class Container:
+    """One instance. `lowers` are its trees, the upper one first; `folder` gets what it changes, and its log.
+
+    The name is also its machine name, which is why two fabrics' containers must not share one.
+    """
+
+    name: str
+    lowers: Sequence[Path]
+    folder: Path
+    space: Namespace
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _leader: int = field(default=0, init=False)
+    _notify: socket.socket | None = field(default=None, init=False)
+    _said: dict[str, str] = field(default_factory=dict, init=False)
+    started_at: float = field(default=0.0, init=False)
+
+    @property
+    def upper(self) -> Path:
+        """What differs from the trees below."""
+        return self.folder / "upper"
+
+    @property
+    def log(self) -> Path:
+        """What the container wrote to its console."""
+        return self.folder / "console.log"
+
+    def start(self) -> None:
+        """Begin to boot; returns when the container's init runs (time.monotonic() of that in `started_at`)."""
+        for path in (self.upper, self.folder / "work", self.folder / "root"):
+            path.mkdir(parents=True, exist_ok=True)
+        self.upper.chmod(0o755)
+        self._write_managed()
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        # An abstract address: no path to be too long, no file to remove.
+        address = f"multieip-{self.name}-{os.urandom(4).hex()}"
+        self._notify.bind("\0" + address)
+        self._said.clear()
+        self.started_at = time.monotonic()
+        with self.log.open("ab") as console:
+            self._process = subprocess.Popen(
+                self._command(),
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                env=base_env({"NOTIFY_SOCKET": f"@{address}", "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"}),
+                start_new_session=True,
+            )
+        self._leader = int(self._await("X_NSPAWN_LEADER_PID", _BOOT_TIMEOUT))
+
+    def _write_managed(self) -> None:
+        path = self.upper / _MANAGED_PATH
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(_MANAGED)
+
+    def _command(self) -> list[str]:
+        # Colons separate lower trees, and none of the paths that we make has one; commas separate options.
+        lowers = ":".join(map(str, self.lowers))
+        options = f"lowerdir={lowers},upperdir={self.upper},workdir={self.folder / 'work'},index=off"
+        nspawn = [
+            need("systemd-nspawn"),
+            "--quiet",
+            f"--directory={self.folder / 'root'}",
+            f"--machine={self.name}",
+            "--boot",
+            "--register=no",
+            "--keep-unit",
+            "--notify-ready=yes",
+            "--console=pipe",
+            f"--network-namespace-path={self.space.path}",
+            # Which nspawn gives by itself only with a network that it made.
+            "--capability=CAP_NET_ADMIN",
+            "--resolv-conf=off",
+            "--timezone=off",
+            "--link-journal=no",
+        ]
+        mount = ["mount", "-t", "overlay", "overlay", "-o", options, str(self.folder / "root")]
+        script = f"{_PRIVATE_RUN} && {shlex.join(mount)} && exec {shlex.join(nspawn)}"
+        return [need("unshare"), "--mount", "--propagation=private", "/bin/sh", "-c", script]
+
+    def _await(self, key: str, timeout: float) -> str:
+        deadline = time.monotonic() + timeout
+        while key not in self._said and self.running and time.monotonic() < deadline and self._notify is not None:
+            self._notify.settimeout(0.1)
+            try:
+                message = self._notify.recv(4096).decode("utf-8", "replace")
+            except TimeoutError:
+                continue
+            for line in message.splitlines():
+                name, _, value = line.partition("=")
+                self._said[name] = value
+        if key not in self._said:
+            self.kill()
+            raise MultieipError(f"instance {self.name} did not boot: {self._last_words()}", hint=f"see {self.log}")
+        return self._said[key]
+
+    def _last_words(self) -> str:
+        lines = self.log.read_text("utf-8", "replace").strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
+
+    def wait_booted(self, timeout: float = _BOOT_TIMEOUT) -> str:
+        """Wait until systemd has started everything, and return its verdict: `running` or `degraded`."""
+        self._await("READY", timeout)
+        return self.run(["systemctl", "is-system-running", "--wait"], check=False).stdout.strip()
+
+    @property
+    def running(self) -> bool:
+        """Whether the container is there."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def root(self) -> Path:
+        """The container's file system as it sees it; while it runs."""
+        return Path(f"/proc/{self._leader}/root")
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        check: bool = True,
+        stdin: bytes | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float | None = 60,
+    ) -> Result:
+        """Run a program inside, as root; like `generator.run.run`."""
+        enter = [
+            "nsenter",
+            f"--target={self._leader}",
+            "--mount",
+            "--uts",
+            "--ipc",
+            "--net",
+            "--pid",
+            "--root",
+            "--wd=/",
+        ]
+        inside = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", **(env or {})}
+        return run([*enter, "--", *argv], check=check, stdin=stdin, env=inside, timeout=timeout)
+
+    def poweroff(self) -> None:
+        """Shut down in order; killed when that takes too long."""
+        if self.running and self._process is not None:
+            os.kill(self._leader, signal.SIGRTMIN + 4)
+            try:
+                self._process.wait(_STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        self._forget()
+
+    def kill(self) -> None:
+        """Pull the plug."""
+        if self._process is not None:
+            for pid in (self._leader, self._process.pid):
+                if pid and self._process.poll() is None:
+                    os.kill(pid, signal.SIGKILL)
+            self._process.wait()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._process, self._leader = None, 0
+        if self._notify is not None:
+            self._notify.close()
+            self._notify = None

@@ -1,0 +1,186 @@
+"""The wires: the internet beyond the EIPs, and a VPC's router with its vSwitches, each in a namespace."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Interface
+from typing import Any
+
+from generator.errors import MultieipError
+from generator.sandbox.fabric import filters
+from generator.sandbox.fabric.model import Eni, VSwitch
+from generator.sandbox.fabric.netns import Namespace
+
+# TEST-NET-3 (RFC 5737): nobody's, so nothing that a guest may know is hidden behind it.
+_BACKBONE = IPv4Interface("203.0.113.1/24")
+ECHO_PORT = 7
+
+_SWITCH_SYSCTLS = {
+    "ipv4/ip_forward": "1",
+    "ipv4/conf/all/rp_filter": "0",
+    "ipv4/conf/default/rp_filter": "0",
+    # A VPC's router tells nobody of a better way, and answers ARP only for its own address.
+    "ipv4/conf/all/send_redirects": "0",
+    "ipv4/conf/default/send_redirects": "0",
+    "ipv4/conf/default/arp_ignore": "1",
+    "ipv6/conf/all/forwarding": "1",
+    # Frames on a vSwitch are not the router's to filter.
+    "bridge/bridge-nf-call-iptables": "0",
+    "bridge/bridge-nf-call-ip6tables": "0",
+    "bridge/bridge-nf-call-arptables": "0",
+    # 8 ENIs of 50 IPs on many instances, each a permanent neighbour.
+    "ipv4/neigh/default/gc_thresh3": "65536",
+}
+
+
+@dataclass
+class Internet:
+    """A host on the internet, which reaches every EIP; its echo tells a client the address it was seen with."""
+
+    space: Namespace
+    address: IPv4Address = _BACKBONE.ip
+    _taken: int = 0
+
+    def create(self) -> None:
+        """Make the namespace and its backbone."""
+        self.space.create()
+        self.space.set_sysctls({"ipv4/ip_forward": "1", "ipv4/conf/all/send_redirects": "0"})
+        self.space.ip("link add backbone type bridge", f"addr add {_BACKBONE} dev backbone", "link set backbone up")
+        self.space.set_sysctls({"ipv4/conf/backbone/send_redirects": "0"})
+
+    def connect(self, router: Namespace) -> IPv4Address:
+        """Connect a VPC's router by an interface `wan` in it, and return the address that it has there."""
+        self._taken += 1
+        address = self.address + self._taken
+        if address not in _BACKBONE.network or address == _BACKBONE.network.broadcast_address:
+            raise MultieipError("the sandbox has room for 253 VPCs", hint="delete VPCs that are not used")
+        self.space.ip(
+            f"link add vpc{self._taken} type veth peer name wan netns {router.name}",
+            f"link set vpc{self._taken} master backbone up",
+        )
+        router.ip(
+            f"addr add {address}/{_BACKBONE.network.prefixlen} dev wan",
+            "link set wan up",
+            f"route add default via {self.address}",
+        )
+        return address
+
+    def route(self, eips: Mapping[IPv4Address, IPv4Address | None]) -> None:
+        """Send EIPs to the routers with these addresses; None takes an EIP's route away."""
+        lines = [
+            f"route replace {eip}/32 via {router}" if router else f"route delete {eip}/32"
+            for eip, router in eips.items()
+        ]
+        if lines:
+            self.space.ip(*lines)
+
+    async def serve_echo(self) -> asyncio.Server:
+        """Tell each TCP client on port 7 the address that it comes from, one line, and close."""
+
+        async def tell(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            peer = writer.get_extra_info("peername")
+            writer.write(f"{peer[0]}\n".encode() if peer else b"\n")
+            writer.close()
+
+        listening = self.space.call(lambda: listen(IPv4Address(0), ECHO_PORT))
+        return await asyncio.start_server(tell, sock=listening)
+
+
+@dataclass
+class Router:
+    """A VPC's router: the gateway of each vSwitch, the edge with the EIPs, the address of the metadata service."""
+
+    space: Namespace
+    address: IPv4Address | None = None
+    _bridges: dict[str, str] = field(default_factory=dict)
+
+    def create(self, internet: Internet) -> None:
+        """Make the namespace, with its filters and its way to the internet."""
+        self.space.create()
+        self.space.set_sysctls(_SWITCH_SYSCTLS)
+        self.address = internet.connect(self.space)
+        self.space.ip(f"addr add {filters.METADATA}/32 dev lo")
+        self.filter(filters.base(self.address))
+
+    def filter(self, text: str) -> None:
+        """Apply nftables commands, all of them or none."""
+        if text:
+            self.space.run(["nft", "-f", "-"], stdin=text.encode())
+
+    def add_vswitch(self, switch: VSwitch) -> str:
+        """Make the bridge of a vSwitch with its gateway, and return its name."""
+        name = f"vsw{len(self._bridges)}"
+        gateway6 = [f"addr add {switch.gateway6}/{switch.cidr6.prefixlen} dev {name} nodad"] if switch.cidr6 else []
+        self.space.ip(
+            f"link add {name} type bridge forward_delay 0 mcast_snooping 0 ageing_time 0",
+            f"addr add {switch.gateway}/{switch.cidr.prefixlen} dev {name}",
+            *gateway6,
+            f"link set {name} up",
+        )
+        # Interfaces made later than "all" was written do not take it over.
+        self.space.set_sysctls({f"ipv4/conf/{name}/rp_filter": "0", f"ipv4/conf/{name}/send_redirects": "0"})
+        self._bridges[switch.id] = name
+        return name
+
+    def plug(self, eni: Eni, guest: Namespace, name: str) -> None:
+        """Connect an ENI to its vSwitch, and give it to a guest as interface `name`."""
+        bridge = self._bridges[eni.vswitch.id]
+        self.filter(filters.own(eni))
+        self.space.ip(
+            f"link add {eni.port} type veth peer name {name} address {eni.mac} netns {guest.name}",
+            # The fabric knows where each MAC is. A vSwitch answers ARP itself, and floods it to nobody.
+            f"link set {eni.port} master {bridge}",
+            f"link set {eni.port} type bridge_slave learning off flood off proxy_arp_wifi on",
+            f"link set {eni.port} up",
+            *self._neighbours("replace", eni),
+        )
+        self.space.run(["bridge", "fdb", "replace", eni.mac, "dev", eni.port, "master", "static"])
+
+    def unplug(self, eni: Eni) -> None:
+        """Take an ENI out of its guest."""
+        self.space.ip(f"link del {eni.port}", *self._neighbours("del", eni))
+        self.filter(filters.disown(eni))
+
+    def reassign(self, old: Eni, new: Eni) -> None:
+        """Give a plugged ENI other addresses."""
+        self.space.ip(*self._neighbours("del", old), *self._neighbours("replace", new))
+        self.filter(filters.reassign(old, new))
+
+    def set_carrier(self, eni: Eni, *, up: bool) -> None:
+        """Take away the carrier that the guest sees on an ENI, or give it back."""
+        self.space.ip(f"link set {eni.port} {'up' if up else 'down'}")
+
+    def _neighbours(self, verb: str, eni: Eni) -> list[str]:
+        bridge = self._bridges[eni.vswitch.id]
+        state = f"lladdr {eni.mac} nud permanent " if verb == "replace" else ""
+        return [f"neigh {verb} {address} {state}dev {bridge}" for address in (*eni.addresses, *eni.addresses6)]
+
+    def spoofed(self) -> dict[str, dict[str, int]]:
+        """Return how many packets and ARPs were dropped, by port and source address."""
+        found: dict[str, dict[str, int]] = {}
+        for name in ("spoofed", "spoofed6"):
+            done = self.space.run(["nft", "-j", "list", "set", "bridge", "antispoof", name])
+            for entry in json.loads(done.stdout)["nftables"]:
+                for element in entry.get("set", {}).get("elem", []):
+                    port, source, packets = _counted(element)
+                    found.setdefault(port, {})[source] = packets
+        return found
+
+
+def _counted(element: Any) -> tuple[str, str, int]:
+    port, source = element["elem"]["val"]["concat"]
+    return str(port), str(source), int(element["elem"]["counter"]["packets"])
+
+
+def listen(address: IPv4Address, port: int) -> socket.socket:
+    """Return a socket that listens; in the namespace of the calling thread."""
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((str(address), port))
+    listening.listen(1024)
+    listening.setblocking(False)
+    return listening
