@@ -79,9 +79,13 @@ def need(program: str) -> str:
     """Return the path of a program; `PrerequisiteError` with the command that installs it when it is missing."""
     path = find(program)
     if path is None:
-        package = PACKAGES.get(program, program)
-        raise PrerequisiteError(f"{program} is not installed", hint=f"apt-get install {package}")
+        raise PrerequisiteError(f"{program} is not installed", hint=install_command(program))
     return path
+
+
+def install_command(program: str) -> str:
+    """Return the command that installs a program on Debian and Ubuntu."""
+    return f"apt-get install {PACKAGES.get(program, program)}"
 
 
 def base_env(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -56,7 +56,7 @@ def _guest_runs(kernel: Path) -> bool:
     try:
         said = run(
             [
-                "qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-m", "256", "-nodefaults", "-no-reboot",
+                "qemu-system-x86_64", "-accel", "kvm", "-m", "256", "-nodefaults", "-no-reboot",
                 "-display", "none", "-serial", "stdio", "-kernel", kernel, "-append", "console=ttyS0 panic=-1",
             ],
             timeout=_PATIENCE,

@@ -119,6 +119,12 @@ def disk(spec: ImageSpec) -> Path:
     return target
 
 
+def identity(spec: ImageSpec) -> str:
+    """Return what tells one local base from another, without making it."""
+    local = _local(spec)
+    return local.sha256 or f"{local.suite}-{_tree_key(spec, local)}-{local.disk_gib}g"
+
+
 def kernel(spec: ImageSpec) -> Path:
     """Return the kernel of the local tree, as a file that QEMU can start."""
     source = tree(spec)

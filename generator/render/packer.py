@@ -12,7 +12,8 @@ import tarfile
 
 import generator
 from generator import resources
-from generator.render import provenance, templates
+from generator.render import escape, provenance, templates
+from generator.render.escape import Escaped
 from generator.render.files import File, Link, Tree
 from generator.render.guest import LEFTOVERS, kernel_arguments
 from generator.spec.image import ImageSpec
@@ -75,10 +76,16 @@ def _template(spec: ImageSpec, options: frozenset[str]) -> bytes:
         source_family=spec.base.ecs.family,
         source_image=spec.base.ecs.id or "",
         options={name: name in options for name in PLUGIN_OPTIONS},
-        tags=sorted(image_tags(spec).items()),
+        tags=_aligned(image_tags(spec)),
         sources=sources,
         steps=STEPS,
     )
+
+
+def _aligned(entries: dict[str, str]) -> list[tuple[Escaped, str]]:
+    """Return the entries of an HCL map in order, keys quoted and padded as `packer fmt` has them."""
+    width = max(len(escape.hcl(key)) for key in entries)
+    return [(Escaped(escape.hcl(key).ljust(width)), value) for key, value in sorted(entries.items())]
 
 
 def _payload(spec: ImageSpec, rootfs: Tree) -> bytes:
