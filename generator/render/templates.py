@@ -28,6 +28,14 @@ def static(name: str) -> bytes:
         raise MultieipError(f"templates/{name}: {error.strerror}", hint=_REINSTALL) from error
 
 
+def names(folder: str) -> list[str]:
+    """Return the names of the files in a folder of `templates/`, sorted; `MultieipError` when it is not there."""
+    try:
+        return sorted(path.name for path in (resources.folder("templates") / folder).iterdir())
+    except OSError as error:
+        raise MultieipError(f"templates/{folder}: {error.strerror}", hint=_REINSTALL) from error
+
+
 def load(name: str) -> Template:
     """Return a compiled template; compiled once in a process. `MultieipError` names template and line."""
     from jinja2 import TemplateError  # noqa: PLC0415 - 40 ms that only rendering pays
