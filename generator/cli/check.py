@@ -64,8 +64,7 @@ def _sizes(path: str, spec: ImageSpec) -> tuple[Finding, ...]:
     from generator.render import userdata  # noqa: PLC0415
     from generator.spec.cloud_config import size_findings  # noqa: PLC0415
 
-    forms = {"golden": userdata.golden, "standalone": userdata.standalone}
-    return tuple(finding for form, render in forms.items() for finding in size_findings(path, form, len(render(spec))))
+    return size_findings(path, len(userdata.golden(spec)), len(userdata.standalone(spec)))
 
 
 def schema() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from generator.spec import secrets, source
 from generator.spec.distro import TRAITS, Distro
 from generator.spec.explain import name, unknown_key
-from generator.spec.findings import Finding, Loc, Problem
+from generator.spec.findings import Finding, Loc, Problem, Severity
 from generator.spec.source import kind, shown
 
 TOP: Loc = ("cloud_config",)
@@ -63,28 +63,43 @@ def problems(data: dict[str, Any]) -> Iterator[Problem]:
     yield from secrets.problems(config, TOP)
 
 
-def size_findings(path: str, form: str, size: int) -> tuple[Finding, ...]:
-    """Judge the size of user-data in bytes, before Base64; `path` is the spec that it was rendered from."""
-    if size <= AUTO_SCALING_LIMIT:
-        return ()
-    over = size > ECS_LIMIT
-    limit = f"{ECS_LIMIT:,} that ECS takes" if over else f"{AUTO_SCALING_LIMIT:,} that Auto Scaling takes"
-    problem = Problem(
-        TOP,
-        "user-data-size",
-        f"the {form} user-data has {size:,} bytes, above the {limit}",
-        "bake large files into the image, or compress write_files with encoding: gz+b64",
-        "error" if over else "warning",
-        on_key=True,
-    )
-    document, _ = source.read(Path(path))
-    return (document.finding(problem),) if document else ()
+def size_findings(path: str, golden: int, standalone: int) -> tuple[Finding, ...]:
+    """Judge the sizes of both forms of user-data in bytes, before Base64; `path` is the spec they came from.
+
+    Golden images are what production launches, also by Auto Scaling; the standalone form is for ECS alone, and a
+    spec that is too large for it can still be used through its image.
+    """
+    problems = []
+    if golden > ECS_LIMIT:
+        problems.append(_size(f"golden user-data has {golden:,} bytes, ECS takes {ECS_LIMIT:,}", "error"))
+    elif golden > AUTO_SCALING_LIMIT:
+        message = f"golden user-data has {golden:,} bytes, Auto Scaling takes {AUTO_SCALING_LIMIT:,}"
+        problems.append(_size(message, "warning"))
+    if standalone > ECS_LIMIT:
+        message = f"standalone user-data has {standalone:,} bytes, ECS takes {ECS_LIMIT:,}"
+        problems.append(_size(message, "warning"))
+    document = source.read(Path(path))[0] if problems else None
+    return tuple(map(document.finding, problems)) if document else ()
+
+
+def _size(message: str, severity: Severity) -> Problem:
+    remedy = "bake large files into the image, or compress write_files with encoding: gz+b64"
+    return Problem(TOP, "user-data-size", message, remedy, severity, on_key=True)
 
 
 def _collisions(config: dict[str, Any]) -> Iterator[Problem]:
     for key, (message, remedy) in _REFUSED.items():
         if key in config:
             yield Problem((*TOP, key), "collision", f"`{key}`: {message}", remedy, on_key=True)
+    if "power_state" in config:
+        yield Problem(
+            (*TOP, "power_state"),
+            "collision",
+            "`power_state` replaces the reboot by which the standalone form takes over the network",
+            "launch from the golden image, or leave the reboot to multieip",
+            "warning",
+            on_key=True,
+        )
     files = config.get("write_files")
     for index, file in enumerate(files if isinstance(files, list) else ()):
         path = file.get("path") if isinstance(file, dict) else None

@@ -227,7 +227,10 @@ def examine(path: str | os.PathLike[str]) -> tuple[ImageSpec | None, tuple[Findi
         spec = ImageSpec.model_validate(document.data)
     except ValidationError as error:
         problems += explain.problems(error, ImageSpec)
-    findings = ordered((*findings, *map(document.finding, problems)))
+    # A value that YAML already makes a finding of is not judged a second time.
+    judged = {(finding.line, finding.column) for finding in findings}
+    others = (finding for finding in map(document.finding, problems) if (finding.line, finding.column) not in judged)
+    findings = ordered((*findings, *others))
     return None if any(f.severity == "error" for f in findings) else spec, findings
 
 

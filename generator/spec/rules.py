@@ -13,6 +13,7 @@ from typing import Any
 
 from generator.spec.distro import TRAITS, Distro
 from generator.spec.findings import Problem
+from generator.spec.source import shown
 
 # The kernel's own routing tables (RT_TABLE_DEFAULT, _MAIN, _LOCAL in linux/rtnetlink.h).
 KERNEL_TABLES = (253, 254, 255)
@@ -59,7 +60,7 @@ def suite_of_distro(part: Part) -> Iterator[Problem]:
         yield Problem(
             ("base", "local", "suite"),
             "suite",
-            f"'{suite}' is not a release of {Distro(part['distro'])}",
+            f"{shown(suite)} is not a release of {Distro(part['distro'])}",
             f"write {wanted}" if wanted else "use url and sha256: it cannot be made from Debian's tools",
         )
 
@@ -95,7 +96,7 @@ def primary_is_ours(part: Part) -> Iterator[Problem]:
             yield Problem(
                 ("leave_alone", index),
                 "leave-alone",
-                f"'{selector}' matches the primary interface too, whose EIPs then get no rules",
+                f"{shown(selector)} matches the primary interface too, whose EIPs then get no rules",
                 "name the interface, MAC address or ENI id that is meant",
                 "warning",
             )
@@ -127,7 +128,7 @@ def zone_in_region(part: Part) -> Iterator[Problem]:
     region, zone = part["region"], part["zone"]
     if isinstance(region, str) and isinstance(zone, str) and not zone.startswith(region):
         yield Problem(
-            ("zone",), "zone", f"the zone {zone} is not in {region}", f"give a zone that begins with {region}"
+            ("zone",), "zone", f"the zone {shown(zone)} is not in {shown(region)}", "give a zone of the region"
         )
 
 
@@ -136,7 +137,9 @@ def copies_elsewhere(part: Part) -> Iterator[Problem]:
     regions = _list(part["copy_regions"])
     for index, region in enumerate(regions):
         if region == part["region"]:
-            yield Problem(("copy_regions", index), "duplicate", f"{region} is where the image is made", "remove it")
+            yield Problem(
+                ("copy_regions", index), "duplicate", f"{shown(region)} is where the image is made", "remove it"
+            )
     yield from _twice("copy_regions", regions)
 
 
@@ -153,7 +156,7 @@ def packages_once(part: Part) -> Iterator[Problem]:
 def _twice(key: str, values: list[Any], severity: Any = "error") -> Iterator[Problem]:
     for index, value in enumerate(values):
         if value in values[:index]:
-            yield Problem((key, index), "duplicate", f"{value} is given twice", "remove one", severity)
+            yield Problem((key, index), "duplicate", f"{shown(value)} is given twice", "remove one", severity)
 
 
 def _list(value: Any) -> list[Any]:

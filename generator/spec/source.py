@@ -120,7 +120,7 @@ class _Builder:
             return self._alias(event, loc, key, position)
         before = self.values - 1
         literal = getattr(event, "style", None) == "|"
-        text = event.value if isinstance(event, yaml.ScalarEvent) and event.style is None else None
+        text = event.value if isinstance(event, yaml.ScalarEvent) and not event.style else None
         self.marks[loc] = Mark(key or position, key if key and text == "" else position, text, literal)
         data = self._data(event, loc, position)
         if event.anchor is not None:
@@ -149,7 +149,7 @@ class _Builder:
                     self.note(position, "duplicate-key", f"{shown(key)} is given twice", f"line {first} has the first")
                 # What hangs below a key that is refused is read for its own mistakes, and kept nowhere.
                 self.build(value, (*loc, f"\0{len(self.marks)}"), position)
-            elif key == "<<" and event.style is None:
+            elif key == "<<" and not event.style:
                 merged |= self._merge(self.build(value, (*loc, "<<"), position), loc, position)
             else:
                 data[key] = self.build(value, (*loc, key), position)
