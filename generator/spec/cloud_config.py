@@ -7,6 +7,8 @@ of the distribution, where it is much older, what an instance will not understan
 from __future__ import annotations
 
 import json
+import posixpath
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -37,15 +39,9 @@ _REFUSED = {
     "merge_how": ("multieip merges its own parts with yours before cloud-init sees them", "remove it"),
     "merge_type": ("multieip merges its own parts with yours before cloud-init sees them", "remove it"),
 }
-# What multieip writes into the image, or into user-data for a stock one.
-_OURS = (
-    "/etc/multieip",
-    "/etc/cloud/cloud.cfg.d/99-disable-network-config.cfg",
-    "/etc/NetworkManager/system-connections/multieip",
-    "/etc/NetworkManager/conf.d/multieip",
-    "/run/NetworkManager/system-connections/multieip",
-    "/usr/lib/multieip",
-    "/usr/local/lib/multieip",
+# What multieip writes carries its name, but for the override; drop-ins to its units are the user's to write.
+_OURS = re.compile(
+    r"/etc/cloud/cloud\.cfg\.d/99-disable-network-config\.cfg$|.*/(\d\d-)?multieip(?!-policy-routing\.\w+\.d/)"
 )
 _RIVALS = ("/etc/netplan/", "/etc/network/interfaces", "/etc/systemd/network/", "/etc/sysconfig/network-scripts/")
 
@@ -106,11 +102,12 @@ def _collisions(config: dict[str, Any]) -> Iterator[Problem]:
         if not isinstance(path, str):
             continue
         loc = (*TOP, "write_files", index, "path")
-        if path.startswith(_OURS):
+        target = posixpath.normpath(f"/{path.lstrip('/')}")
+        if _OURS.match(target):
             yield Problem(
                 loc, "collision", f"{shown(path)} is multieip's own file", "use the keys of `network` instead"
             )
-        elif path.startswith(_RIVALS):
+        elif target.startswith(_RIVALS):
             yield Problem(
                 loc,
                 "collision",

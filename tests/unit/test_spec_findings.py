@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from generator.errors import ExitCode
+from generator.render.guest import rootfs
 from generator.spec.cloud_config import size_findings
 from generator.spec.findings import Finding, FindingsError
 from generator.spec.image import examine, load
@@ -227,6 +228,7 @@ CLOUD_CONFIG = [
     ("power_state: {mode: reboot}", "7:3 collision?"),
     ("cloud_final_modules: [runcmd]", "7:3 collision"),
     ("write_files: [{path: /etc/multieip/x, content: y}]", "7:24 collision"),
+    ("write_files: [{path: /etc//cloud/./cloud.cfg.d/99-disable-network-config.cfg}]", "7:24 collision"),
     ("write_files: [{path: /etc/netplan/x, content: y}]", "7:24 collision?"),
     ("write_files: [{path: /x, permissions: 0600}]", "7:41 cloud-config"),
     ("write_files: [{path: /x, contents: y}]", "7:28 unknown-key"),
@@ -255,6 +257,7 @@ def test_cloud_config_is_held_to_the_official_schema_and_to_ours(tmp_path: Path,
 
 
 HARMLESS = [
+    "write_files: [{path: /etc/systemd/system/multieip-policy-routing.timer.d/90-mine.conf, content: x}]",
     "chpasswd: {expire: false, users: [{name: x, type: RANDOM}]}",
     "users: [default, {name: x, lock_passwd: true, passwd: '!'}]",
     "ssh_pwauth: false",
@@ -268,6 +271,18 @@ HARMLESS = [
 @pytest.mark.parametrize("text", HARMLESS)
 def test_what_is_right_and_no_secret_is_not_reported(tmp_path: Path, text: str) -> None:
     assert found(tmp_path, f"{GOOD}cloud_config:\n  {text}\n") == []
+
+
+def test_every_file_of_ours_in_the_image_is_kept_from_write_files(tmp_path: Path) -> None:
+    (tmp_path / "good.yaml").write_text(GOOD)
+    ours = [
+        path for path in rootfs(load(tmp_path / "good.yaml")) if "multieip" in path and ".d/50-interval" not in path
+    ]
+    assert len(ours) > 5
+    files = "".join(f"    - path: /{path}\n" for path in ours)
+    assert found(tmp_path, f"{GOOD}cloud_config:\n  write_files:\n{files}") == [
+        f"{line}:13 collision" for line in range(8, 8 + len(ours))
+    ]
 
 
 def test_a_secret_is_found_inside_an_encoded_file_and_never_printed(tmp_path: Path) -> None:
