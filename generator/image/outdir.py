@@ -110,7 +110,7 @@ def _write_tree(tree: Tree, root: Path) -> None:
             target.symlink_to(entry.target)
             continue
         # The mode from the first byte on: a key file is never readable, not even for a moment.
-        with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(entry.data)
         target.chmod(entry.mode)
     for where, _, _ in os.walk(root):
@@ -185,10 +185,8 @@ def _lines(path: str, old: File | Link | None, new: File | Link | None) -> str:
     if before is None or after is None:
         return f"Binary files a/{path} and b/{path} differ\n"
     names = (f"a/{path}" if old else "/dev/null", f"b/{path}" if new else "/dev/null")
-    lines = []
-    for line in difflib.unified_diff(before, after, *names):
-        lines.append(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n")
-    return "".join(lines)
+    lines = difflib.unified_diff(before, after, *names)
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
 
 
 def _content(entry: File | Link | None) -> list[str] | None:

@@ -25,20 +25,20 @@ def bundle(spec: ImageSpec, *, packer_version: tuple[int, int, int]) -> dict[str
     tree |= {f"packer/{path}": entry for path, entry in made.items()}
     for form in userdata.Form:
         tree[f"user-data/{form}.yaml"] = File(userdata.prepare(spec, form).render())
-    header = {
+    tree[MANIFEST] = File((json.dumps(describe(spec, tree, packer_version=packer_version), indent=2) + "\n").encode())
+    return dict(sorted(tree.items()))
+
+
+def describe(spec: ImageSpec, tree: Tree, *, packer_version: tuple[int, int, int]) -> dict[str, Any]:
+    """Return the manifest of a rendered tree: where it comes from, and each file but the manifest itself."""
+    return {
         "schema_version": SCHEMA_VERSION,
         "name": spec.name,
         "multieip": generator.__version__,
         "spec_sha256": digest(spec),
         "packer_version": ".".join(str(part) for part in packer_version),
+        "files": [_described(path, entry) for path, entry in sorted(tree.items()) if path != MANIFEST],
     }
-    tree[MANIFEST] = _manifest(header, tree)
-    return dict(sorted(tree.items()))
-
-
-def _manifest(header: dict[str, Any], tree: Tree) -> File:
-    files = [_described(path, entry) for path, entry in sorted(tree.items())]
-    return File((json.dumps({**header, "files": files}, indent=2) + "\n").encode())
 
 
 def _described(path: str, entry: File | Link) -> dict[str, Any]:

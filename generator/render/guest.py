@@ -14,7 +14,7 @@ import generator
 from generator.render.escape import Escaped
 from generator.render.files import File, Link
 from generator.render.provenance import digest
-from generator.render.templates import render, static
+from generator.render.templates import names, render, static
 from generator.spec.distro import Distro
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ LEFTOVERS = (
     "/etc/udev/rules.d/75-cloud-ifupdown.rules",
 )
 
+# Where the policy-routing script is.
+POLICY_ROUTING = "usr/local/sbin/multieip-policy-routing"
+
 # NetworkManager takes the profile of the highest priority. cloud-init's own use 120, so both of ours win over one
 # that is left behind; between them is room for the profiles that the policy-routing script writes (200).
 PRIMARY_PRIORITY = 300
@@ -43,7 +46,6 @@ ENI_PRIORITY = 130
 _NAMESPACE = uuid.UUID("5b0e6c2a-7f43-4c53-9d5b-2f4a3f0f6f11")
 _UNITS = "etc/systemd/system"
 _NM = "etc/NetworkManager"
-_SERVICE = "multieip-policy-routing.service"
 _TIMER = "multieip-policy-routing.timer"
 
 
@@ -98,19 +100,17 @@ def _network_manager(spec: ImageSpec) -> dict[str, File | Link]:
 
 
 def _policy_routing(spec: ImageSpec) -> dict[str, File | Link]:
-    service = static(f"systemd/{_SERVICE}")
-    timer = static(f"systemd/{_TIMER}")
-    triggers = _triggers(timer.decode(), spec.network.refresh_interval)
-    return {
+    units = {unit: static(f"systemd/{unit}") for unit in names("systemd")}
+    triggers = _triggers(units[_TIMER].decode(), spec.network.refresh_interval)
+    tree: dict[str, File | Link] = {
         "etc/multieip/policy-routing.conf": policy_routing_conf(spec),
-        "usr/local/sbin/multieip-policy-routing": File(static("policy-routing/multieip-policy-routing"), 0o755),
+        POLICY_ROUTING: File(static("policy-routing/multieip-policy-routing"), 0o755),
         f"{_NM}/dispatcher.d/50-multieip-policy-routing": File(static("policy-routing/dispatcher"), 0o755),
-        f"{_UNITS}/{_SERVICE}": File(service),
-        f"{_UNITS}/{_TIMER}": File(timer),
         f"{_UNITS}/{_TIMER}.d/50-interval.conf": _text("guest/50-interval.conf.j2", triggers=triggers),
-        **_enabled(_SERVICE, service.decode()),
-        **_enabled(_TIMER, timer.decode()),
     }
+    for unit, data in units.items():
+        tree |= {f"{_UNITS}/{unit}": File(data), **_enabled(unit, data.decode())}
+    return tree
 
 
 def policy_routing_conf(spec: ImageSpec) -> File:

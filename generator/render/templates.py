@@ -7,6 +7,7 @@ value that nobody escaped is an error at its line, so no spec can break out of a
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -75,8 +76,18 @@ def _environment() -> Environment:
         auto_reload=False,
         autoescape=False,  # noqa: S701 - not HTML; `_finalize` refuses what is not escaped for its own syntax
     )
-    environment.filters.update(FILTERS)
+    environment.filters.update({name: _defined(escape) for name, escape in FILTERS.items()})
     return environment
+
+
+def _defined(escape: Callable[..., Escaped]) -> Callable[..., Escaped]:
+    """Let Jinja2 say that a variable is missing, rather than a filter that it is no text."""
+    from jinja2 import Undefined  # noqa: PLC0415
+
+    def checked(value: object) -> Escaped:
+        return escape(str(value) if isinstance(value, Undefined) else value)
+
+    return checked
 
 
 def _finalize(value: object) -> object:

@@ -2,7 +2,8 @@
 
 `golden` is for an image that multieip built: the settings of this launch, and the spec's own cloud-config.
 `standalone` turns a stock image of the same distribution into a multi-EIP one at its first boot: cloud-init puts
-the files aside, installs the packages, and `templates/cloud-init/takeover` puts all in place; then one reboot.
+the files aside as one archive, installs the packages, and `templates/cloud-init/takeover` puts all in place; then
+one reboot. (One archive, since ECS takes 32 KB and each file by itself compresses to more than that.)
 
 Why a reboot and no switch of the running network: cloud-init has brought the ENIs up before it reads user-data,
 with DHCP clients of other tools that NetworkManager cannot take over cleanly; interface names and cloud-init's
@@ -14,17 +15,19 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import generator
 from generator.errors import MultieipError
 from generator.render import yaml_block
+from generator.render.archive import tar
 from generator.render.escape import Escaped
 from generator.render.files import File, Link, Tree
-from generator.render.guest import LEFTOVERS, kernel_arguments, policy_routing_conf, rootfs
+from generator.render.guest import LEFTOVERS, POLICY_ROUTING, kernel_arguments, policy_routing_conf, rootfs
 from generator.render.provenance import digest
+from generator.render.shell import without_comments
 from generator.render.templates import fill, load, static
 
 if TYPE_CHECKING:
@@ -41,7 +44,7 @@ AUTO_SCALING_LIMIT = 16_384
 _STATE = "var/lib/multieip"
 _READY = "/run/multieip-takeover"
 # Text up to this many bytes stays readable; more of it is worth its compression.
-_PLAIN_BYTES = 1024
+_PLAIN_BYTES = 2048
 _BASE64_LINE = 104
 
 _PURPOSE = {
@@ -122,10 +125,14 @@ def _golden(spec: ImageSpec) -> dict[str, Any]:
 
 def _standalone(spec: ImageSpec) -> dict[str, Any]:
     tree = rootfs(spec)
-    links = "".join(f"{path} {entry.target}\n" for path, entry in sorted(tree.items()) if isinstance(entry, Link))
-    files = {f"{_STATE}/rootfs/{path}": entry for path, entry in tree.items() if isinstance(entry, File)}
-    files[f"{_STATE}/links"] = File(links.encode())
-    files[f"{_STATE}/takeover"] = File(static("cloud-init/takeover"))
+    script = tree[POLICY_ROUTING]
+    if isinstance(script, File):
+        # ECS counts every byte, and comments are a fifth of a script.
+        tree[POLICY_ROUTING] = replace(script, data=without_comments(script.data))
+    files = {
+        f"{_STATE}/rootfs.tar": File(tar(tree), 0o600),
+        f"{_STATE}/takeover": File(without_comments(static("cloud-init/takeover"))),
+    }
     arguments = " ".join(kernel_arguments(spec))
     return {
         "package_update": True,
