@@ -70,13 +70,12 @@ def boot_test(
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the results as JUnit XML too.")] = None,
 ) -> None:
     """Boot an image in a virtual machine with two ENIs, twice, and check it from inside and outside."""
-    from generator.image import boot, catalogue, report  # noqa: PLC0415
+    from generator.image import accelerator, base, boot, catalogue, report  # noqa: PLC0415
 
     disk = Path(name) if Path(name).is_file() and not name.endswith((".yaml", ".yml")) else None
     if disk is None:
-        disk = catalogue.newest(out, Path(name).stem).disk
-    assert disk is not None  # noqa: S101 - `newest` returns only artifacts that have one
-    results = boot.test(disk, logs=out / "logs")
+        disk = catalogue.newest(out, Path(name).stem)
+    results = boot.test(disk, logs=out / "logs", accelerator=accelerator.accelerator(base.any_kernel()))
     if junit is not None:
         report.write_junit(junit, disk.parent.name, results)
     if json:

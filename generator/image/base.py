@@ -135,6 +135,12 @@ def kernel(spec: ImageSpec) -> Path:
     return target
 
 
+def any_kernel() -> Path | None:
+    """Return a Linux kernel that is at hand: of a cached base, or this machine's own; None without one."""
+    there = [*(cache_dir() / "trees").glob("*.vmlinuz"), *Path("/boot").glob("vmlinuz-*")]
+    return next((path for path in there if os.access(path, os.R_OK)), None)
+
+
 def _local(spec: ImageSpec) -> LocalBase:
     if spec.base.local is None:
         raise MultieipError(

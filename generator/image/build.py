@@ -60,7 +60,8 @@ def build(spec: ImageSpec, *, builder: Builder, out: Path, force: bool = False) 
     inputs = _inputs(spec, builder, tree)
     if not force and (kept := catalogue.unchanged(out, builder=builder, inputs=inputs)):
         return kept, False
-    image_name = f"{spec.name}-{datetime.now(UTC):%Y%m%d%H%M%S}-{inputs[:8]}"
+    # ECS's CreateImage documents no dot in a name.
+    image_name = f"{spec.name.replace('.', '-')}-{datetime.now(UTC):%Y%m%d%H%M%S}-{inputs[:8]}"
     job = Job(spec, builder, version, tree, inputs, out, image_name, begun)
     try:
         job.log.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +75,7 @@ def _on_qemu(job: Job) -> Artifact:
         need(program)
     disk = base.disk(job.spec)
     checksum = sha256_of(disk)
-    kernel = base.kernel(job.spec) if job.spec.base.local and job.spec.base.local.suite else None
+    kernel = base.kernel(job.spec) if job.spec.base.local and job.spec.base.local.suite else base.any_kernel()
     with _workshop(job) as work:
         _seed(work / "seed", job.image_name)
         try:

@@ -100,9 +100,10 @@ def unchanged(out: Path, *, builder: str, inputs: str) -> Artifact | None:
     return None
 
 
-def newest(out: Path, name: str) -> Artifact:
+def newest(out: Path, name: str) -> Path:
     """Return the newest disk of a spec's name, or of an image's own name."""
-    disks = [artifact for artifact in entries(out) if artifact.disk and name in (artifact.name, artifact.image_name)]
+    mine = [artifact for artifact in entries(out) if name in (artifact.name, artifact.image_name)]
+    disks = [artifact.disk for artifact in mine if artifact.disk]
     if not disks:
         raise MultieipError(f"no disk of {name} in {out}", hint=f"build one: multieip image build {name}")
     return disks[-1]

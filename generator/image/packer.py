@@ -172,10 +172,11 @@ class _Follower:
 
     def failure(self) -> str:
         """Say in one line what failed: a failed assertion first, else the last error."""
-        failed = [line.strip() for line in self.tail if "ASSERTION FAILED" in line]
-        last = failed[0] if failed else (self.errors or ["it gave no reason"])[-1]
+        lines = [line.strip() for line in self.tail]
+        named = [line for line in lines if line.startswith(("ASSERTION FAILED", "Error: "))]
+        reasons = named or [line.strip() for text in self.errors[-1:] for line in text.splitlines() if line.strip()]
         where = f" while {self.phase}" if self.phase else ""
-        return f"Packer failed{where}: {last.strip().splitlines()[-1]}"
+        return f"Packer failed{where}: {reasons[0] if named else (reasons or ['it gave no reason'])[-1]}"
 
     def _plain(self, text: str) -> str:
         text = text.replace("%!(PACKER_COMMA)", ",").replace("\\n", "\n").replace("\\r", "")
