@@ -1,0 +1,72 @@
+# Everything that a fresh machine needs is installed by the targets that need it: `make image`, `make test`.
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+IMAGE ?= debian-12
+BUILDER ?= qemu
+OUT ?= build
+ARGS ?=
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Debian's names of what building and boot-testing need, and of what the tests need besides.
+IMAGE_PACKAGES := e2fsprogs fdisk mmdebstrap openssh-client packer python3-venv qemu-system-x86 qemu-utils socat xorriso
+TEST_PACKAGES := dnsmasq-base iproute2 nftables shellcheck systemd-container
+
+.PHONY: help image test test-vm lint format bench doctor docs clean system test-system
+
+##@ Use
+help: ## Show this
+	@awk 'BEGIN {FS = ":.*##"} \
+		/^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*##/ {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\nSettings: IMAGE=%s (a name of images/, or a file)  BUILDER=%s (or alicloud-ecs)  OUT=%s  ARGS=…\n' \
+		'$(IMAGE)' '$(BUILDER)' '$(OUT)'
+
+image: $(VENV)/.installed system ## Build the golden image IMAGE with BUILDER; one built here is boot-tested
+	$(BIN)/multieip image build '$(IMAGE)' --builder '$(BUILDER)' --out '$(OUT)' $(ARGS)
+ifeq ($(BUILDER),qemu)
+	$(BIN)/multieip image test '$(IMAGE)' --out '$(OUT)' --junit '$(OUT)/boot-test.xml'
+endif
+
+doctor: $(VENV)/.installed ## Show what this machine has and lacks
+	$(BIN)/multieip doctor
+
+##@ Develop
+test: $(VENV)/.installed system test-system ## Run the tests; those of the guest need root and are skipped aloud without
+	$(BIN)/pytest $(ARGS)
+
+test-vm: $(VENV)/.installed system test-system ## Run the tests that build and boot virtual machines (minutes)
+	$(BIN)/pytest -m vm $(ARGS)
+
+lint: $(VENV)/.installed test-system ## ruff, mypy --strict, shellcheck
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	git ls-files -z '*.sh' .ci/run templates/base/customize templates/policy-routing | xargs -0 shellcheck
+
+format: $(VENV)/.installed ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.installed system ## Measure, as ratios in one run
+	$(BIN)/python -m tests.bench
+
+docs: $(VENV)/.installed ## Write the generated pages of docs/ and the first page of help anew
+	UPDATE=1 $(BIN)/pytest -q tests/unit/test_docs.py tests/unit/test_spec_docs.py
+
+clean: ## Remove what was built and installed here; the cache of bases stays
+	rm -rf '$(OUT)' $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+system:
+	@tools/system-packages $(IMAGE_PACKAGES)
+
+test-system:
+	@tools/system-packages $(TEST_PACKAGES)
+
+$(VENV)/.installed: pyproject.toml
+	@tools/system-packages python3-venv
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
