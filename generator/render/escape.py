@@ -31,8 +31,6 @@ _SHORT = {'"': r"\"", "\\": r"\\", "\n": r"\n", "\t": r"\t", "\r": r"\r"}
 # before it; "$${" after another "$" is read in different ways.
 _HCL = re.compile(r'["\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff]|[$%](?=\{)')
 
-_HCL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-
 
 def keyfile(value: str) -> Escaped:
     """Escape a whole value of a GLib keyfile, which is what NetworkManager reads."""
