@@ -12,6 +12,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,20 +165,28 @@ def stream(
         errors="replace",
     )
     assert child.stdout is not None  # noqa: S101 - it is a pipe
+    killer = threading.Timer(grace, _kill, [child])
     try:
-        for line in child.stdout:
-            on_line(line.rstrip("\n"))
-        return child.wait()
-    except KeyboardInterrupt:
-        on_interrupt()
-        child.terminate()
         try:
-            child.communicate(timeout=grace)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
-            LOG.debug("killing %s", command[0])
-        raise
+            for line in child.stdout:
+                on_line(line.rstrip("\n"))
+            return child.wait()
+        except KeyboardInterrupt:
+            on_interrupt()
+            child.terminate()
+            killer.start()
+            # What it says while it cleans up belongs to the log as well.
+            for line in child.stdout:
+                on_line(line.rstrip("\n"))
+            raise
     finally:
-        if child.poll() is None:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
+        killer.cancel()
+        _kill(child)
         child.stdout.close()
+
+
+def _kill(child: subprocess.Popen[str]) -> None:
+    """End a program that is still there, and what it started in its session."""
+    if child.poll() is None:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()

@@ -122,8 +122,8 @@ def _command(
     def network(name: str, eni: Eni, extra: str = "") -> list[str]:
         switch = eni.vswitch
         forwards = "".join(f",hostfwd=tcp:127.0.0.1:{ports[ip]}-{ip}:22" for ip in eni.addresses)
-        # restrict: the image under test reaches nothing but what is forwarded here.
-        user = f"user,id={name},net={switch.cidr},host={switch.gateway},dns={switch.gateway - 1},restrict=on"
+        # Not "restrict=on": QEMU's DHCP would then tell of no gateway.
+        user = f"user,id={name},net={switch.cidr},host={switch.gateway},dns={switch.gateway - 1}"
         return [
             "-netdev", f"{user},dhcpstart={eni.addresses[0]},ipv6=off{forwards}{extra}",
             "-device", f"virtio-net-pci,netdev={name},mac={eni.mac}",

@@ -45,6 +45,9 @@ _PHASES = (
     (re.compile(r"Cleaning up|Deleting"), "cleaning up"),
 )
 
+# A line that names the reason, whatever Packer puts before it.
+_REASON = re.compile(r"ASSERTION FAILED: .*|Error: .*")
+
 
 @dataclass(frozen=True)
 class Built:
@@ -172,11 +175,10 @@ class _Follower:
 
     def failure(self) -> str:
         """Say in one line what failed: a failed assertion first, else the last error."""
-        lines = [line.strip() for line in self.tail]
-        named = [line for line in lines if line.startswith(("ASSERTION FAILED", "Error: "))]
-        reasons = named or [line.strip() for text in self.errors[-1:] for line in text.splitlines() if line.strip()]
+        named = [found[0] for line in self.tail if (found := _REASON.search(line))]
+        said = [line.strip() for text in self.errors[-1:] for line in text.splitlines() if line.strip()]
         where = f" while {self.phase}" if self.phase else ""
-        return f"Packer failed{where}: {reasons[0] if named else (reasons or ['it gave no reason'])[-1]}"
+        return f"Packer failed{where}: {[*named, *reversed(said), 'it gave no reason'][0]}"
 
     def _plain(self, text: str) -> str:
         text = text.replace("%!(PACKER_COMMA)", ",").replace("\\n", "\n").replace("\\r", "")
