@@ -87,8 +87,8 @@ def prepare(spec: ImageSpec, form: Form) -> Prepared:
     """Do what is the same for every instance: all but the files that one instance gets."""
     ours = _golden(spec) if form is Form.GOLDEN else _standalone(spec)
     merged = _merge(ours, spec.cloud_config)
-    entries = [yaml_block.dump([entry]) for entry in ours["write_files"]]
-    theirs = merged.pop("write_files")[len(entries) :]
+    entries = [yaml_block.dump(yaml_block.Items([entry])) for entry in ours["write_files"]]
+    theirs = yaml_block.Items(merged.pop("write_files")[len(entries) :])
     before = {key: value for key, value in merged.items() if key in ("package_update", "packages", "bootcmd")}
     after = {key: value for key, value in merged.items() if key not in before}
     return Prepared(

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 _BREAKS = re.compile("[\r\x85\u2028\u2029\ufeff]")
 
 
+class Items(list[Any]):
+    """A list of which each item stands on lines of its own, whatever it is."""
+
+
 def dump(value: Any) -> Escaped:
     """Return a value as YAML in block style, ending in a line break; keys stay in their order."""
     import yaml  # noqa: PLC0415 - 20 ms that only rendering pays
@@ -44,6 +48,10 @@ def _dumper() -> type[yaml.SafeDumper]:
         words = all(isinstance(item, str) and "\n" not in item for item in items)
         return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=words)
 
+    def represent_items(dumper: yaml.SafeDumper, items: Items) -> yaml.SequenceNode:
+        return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=False)
+
+    BlockDumper.add_representer(Items, represent_items)
     BlockDumper.add_representer(str, represent_text)
     BlockDumper.add_representer(list, represent_list)
     BlockDumper.add_representer(tuple, represent_list)
