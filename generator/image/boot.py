@@ -64,14 +64,15 @@ def _all(disk: Path, logs: Path, accelerator: Accelerator) -> Iterator[tuple[str
                 with console.step(f"{title} ({accelerator})"):
                     boot = guest.wait_until_up(not_boot=boot, limit=limit)
                     yield f"{title}: somebody can log in", "ok", ""
-                    yield from _booted(guest, title)
+                    yield from booted(guest, title)
             except MultieipError as failure:
                 yield f"{title}: it boots", "failed", failure.message
                 return
             guest.ssh(["systemctl", "reboot"], timeout=60)
 
 
-def _booted(guest: Machine, title: str) -> Iterator[tuple[str, str, str]]:
+def booted(guest: Machine, title: str) -> Iterator[tuple[str, str, str]]:
+    """Check a machine that is up, from inside and outside: yield (check, state, what was seen)."""
     script = (resources.folder("templates") / "boot-test" / "inside.sh").read_bytes()
     addresses = [str(address) for address in (*PRIMARY.addresses, *SECOND.addresses)]
     said = guest.ssh(["sh", "-s", "--", *addresses], stdin=script, timeout=600)

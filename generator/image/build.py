@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -59,7 +59,7 @@ def build(spec: ImageSpec, *, builder: Builder, out: Path, force: bool = False) 
     tree = bundle(spec, packer_version=version)
     inputs = _inputs(spec, builder, tree)
     if not force and (kept := catalogue.unchanged(out, builder=builder, inputs=inputs)):
-        return kept, False
+        return kept if kept.published else _published(spec, kept), False
     # ECS's CreateImage documents no dot in a name.
     image_name = f"{spec.name.replace('.', '-')}-{datetime.now(UTC):%Y%m%d%H%M%S}-{inputs[:8]}"
     job = Job(spec, builder, version, tree, inputs, out, image_name, begun)
@@ -107,10 +107,11 @@ def _on_qemu(job: Job) -> Artifact:
 
 
 def _on_ecs(job: Job) -> Artifact:
-    from generator.image import publish  # noqa: PLC0415 - it brings the cloud's SDK
+    # They bring the cloud's SDK where they call it, and pydantic's models at once.
+    from generator.cloud import credentials  # noqa: PLC0415
+    from generator.image import publish  # noqa: PLC0415
 
-    region = publish.Region(job.spec)
-    source = region.source_image()
+    source = publish.source_image(job.spec)
     with _workshop(job) as work:
         built = packer.build(
             work / "packer",
@@ -120,11 +121,22 @@ def _on_ecs(job: Job) -> Artifact:
             log=job.log,
             version=job.version,
             left=f"the instance multieip-builder-{job.image_name}, its EIP, key pair and security group",
+            credentials=credentials.packer_environment(),
         )
     images = dict(pair.split(":", 1) for pair in built.artifact_id.split(","))
-    region.publish(images)
-    record = _artifact(job, base=source, packer_seconds=built.seconds, disk=None, images=images)
-    return catalogue.add(job.out, record, None)
+    record = _artifact(
+        job, base=source, packer_seconds=built.seconds, disk=None, images=images, published=False
+    )
+    # Recorded before it is published: half an hour of building is not lost to a copy that fails.
+    return _published(job.spec, catalogue.add(job.out, record, None))
+
+
+def _published(spec: ImageSpec, artifact: Artifact) -> Artifact:
+    """Publish an image on ECS, or go on with it after a publication that was cut short; record that it is done."""
+    from generator.image import publish  # noqa: PLC0415
+
+    publish.publish(spec, artifact.images)
+    return catalogue.update(replace(artifact, published=True))
 
 
 @contextmanager
@@ -163,7 +175,15 @@ def _inputs(spec: ImageSpec, builder: Builder, tree: Tree) -> str:
     return digest.hexdigest()
 
 
-def _artifact(job: Job, *, base: str, packer_seconds: float, disk: Path | None, images: dict[str, str]) -> Artifact:
+def _artifact(
+    job: Job,
+    *,
+    base: str,
+    packer_seconds: float,
+    disk: Path | None,
+    images: dict[str, str],
+    published: bool = True,
+) -> Artifact:
     return Artifact(
         name=job.spec.name,
         image_name=job.image_name,
@@ -180,4 +200,5 @@ def _artifact(job: Job, *, base: str, packer_seconds: float, disk: Path | None, 
         sha256=sha256_of(disk) if disk else "",
         images=images,
         folder=job.out,
+        published=published,
     )

@@ -27,6 +27,7 @@ class Artifact:
 
     `inputs` is the digest of all that decides its content; `built` is UTC, ISO 8601; `seconds` the time of the
     whole build and `packer_seconds` Packer's part of it; `images` maps a region to the id of an ECS image.
+    `published` is false while copies, tags and family of images on ECS are still to be done.
     `folder` is where the record stands, and not part of it.
     """
 
@@ -45,6 +46,7 @@ class Artifact:
     sha256: str
     images: dict[str, str]
     folder: Path
+    published: bool = True
 
     @property
     def disk(self) -> Path | None:
@@ -75,6 +77,18 @@ def add(out: Path, artifact: Artifact, disk: Path | None) -> Artifact:
         shutil.rmtree(aside, ignore_errors=True)
         raise MultieipError(f"cannot write {folder}: {error.strerror}", hint=f"make room in {out}") from error
     return kept
+
+
+def update(artifact: Artifact) -> Artifact:
+    """Write the record of an artifact anew, whole or not at all, and return the artifact."""
+    record = artifact.folder / RECORD
+    aside = record.with_suffix(".new")
+    try:
+        aside.write_text(json.dumps(to_json(artifact), indent=2) + "\n")
+        aside.replace(record)
+    except OSError as error:
+        raise MultieipError(f"cannot write {record}: {error.strerror}", hint="make room there") from error
+    return artifact
 
 
 def entries(out: Path) -> tuple[Artifact, ...]:

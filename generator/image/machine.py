@@ -12,11 +12,12 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import Any
 
 from generator.errors import MultieipError
 from generator.image.accelerator import Accelerator
@@ -91,15 +92,35 @@ class Machine:
             return False
 
 
+def let_root_in(public_key: str) -> dict[str, Any]:
+    """Return the cloud-config that lets root log in with a key."""
+    return {"disable_root": False, "users": [{"name": "root", "ssh_authorized_keys": [public_key]}]}
+
+
+def _let_root_in(public_key: str) -> bytes:
+    return f"#cloud-config\n{json.dumps(let_root_in(public_key))}\n".encode()
+
+
 @contextmanager
-def boot(disk: Path, *, scratch: Path, console: Path, accelerator: Accelerator) -> Iterator[Machine]:
-    """Boot a copy-on-write layer over `disk`; the machine and its metadata service end with the block."""
+def boot(
+    disk: Path,
+    *,
+    scratch: Path,
+    console: Path,
+    accelerator: Accelerator,
+    user_data: Callable[[str], bytes] = _let_root_in,
+) -> Iterator[Machine]:
+    """Boot a copy-on-write layer over `disk`; the machine and its metadata service end with the block.
+
+    `user_data` makes the instance's user-data from the public key that must be let in.
+    """
     key = scratch / "key"
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "multieip-boot-test", "-f", key])
     layer = scratch / "layer.qcow2"
     run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", disk.resolve(), layer])
     ports = dict(zip((*PRIMARY.addresses, *SECOND.addresses), _free_ports(1 + len(SECOND.addresses)), strict=True))
-    with _metadata(key.with_suffix(".pub").read_text().strip()) as metadata_port:
+    public_key = key.with_suffix(".pub").read_text().strip()
+    with _metadata(user_data(public_key)) as metadata_port:
         command = _command(layer, ports, metadata_port, console, accelerator)
         process = subprocess.Popen(
             [need(command[0]), *command[1:]],
@@ -142,10 +163,8 @@ def _command(
 
 
 @contextmanager
-def _metadata(public_key: str) -> Iterator[int]:
+def _metadata(user_data: bytes) -> Iterator[int]:
     """Serve the metadata of the machine on a port of 127.0.0.1."""
-    let_root_in = {"disable_root": False, "users": [{"name": "root", "ssh_authorized_keys": [public_key]}]}
-    user_data = f"#cloud-config\n{json.dumps(let_root_in)}\n".encode()
     identity = Identity(id="i-boottest", hostname="boottest", user_data=user_data)
     view = View(identity, document(identity, [(PRIMARY, VPC), (SECOND, VPC)], {}))
     loop = Loop()

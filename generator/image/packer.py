@@ -18,16 +18,7 @@ from generator.run import find, need, run, stream
 # No call home, no plugins of the user's, no colours in a log.
 ENVIRONMENT = {"CHECKPOINT_DISABLE": "1", "PACKER_NO_COLOR": "1"}
 
-# Names under which Packer's alicloud-ecs takes credentials; their values never reach a log.
-CREDENTIALS = ("ALICLOUD_ACCESS_KEY", "ALICLOUD_SECRET_KEY", "SECURITY_TOKEN")
-_PASSED_ON = (
-    *CREDENTIALS,
-    "ALICLOUD_PROFILE",
-    "ALICLOUD_SHARED_CREDENTIALS_FILE",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-)
+_PASSED_ON = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 # What Packer says when a phase begins, and what we call it. The first that fits counts.
 _PHASES = (
@@ -81,20 +72,30 @@ def required_version() -> Version:
 
 
 def build(
-    folder: Path, *, builder: str, variables: Mapping[str, str], work: Path, log: Path, version: Version, left: str
+    folder: Path,
+    *,
+    builder: str,
+    variables: Mapping[str, str],
+    work: Path,
+    log: Path,
+    version: Version,
+    left: str,
+    credentials: Mapping[str, str] | None = None,
 ) -> Built:
     """Build one source of the template in `folder` and return its artifact.
 
     `work` is the current folder of the build; `log` gets all that Packer says, without secrets. `left` tells
-    the user what may be left behind when an interrupted Packer cannot clean up.
+    the user what may be left behind when an interrupted Packer cannot clean up. `credentials` are variables that
+    only Packer's environment gets; their values never reach the log or the terminal.
     """
-    environment = _environment(work)
+    secrets = dict(credentials or {})
+    environment = {**_environment(work), **secrets}
     if version >= PLUGINS:
         run(["packer", "init", folder], env=environment, cwd=work, hint="see whether Packer reaches its plugins")
     options = [f"-only={builder}.golden", "-color=false"]
     options += [f"-var={name}={value}" for name, value in variables.items()]
     with log.open("w", encoding="utf-8") as stream_log:
-        follower = _Follower(write=stream_log.write, secrets=_secrets())
+        follower = _Follower(write=stream_log.write, secrets=tuple(secrets.values()))
         code = stream(
             ["packer", "build", "-machine-readable", *options, folder],
             follower.take,
@@ -114,10 +115,6 @@ def build(
 def _environment(work: Path) -> dict[str, str]:
     passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     return {**ENVIRONMENT, "PACKER_CACHE_DIR": os.fspath(work / "packer-cache"), **passed}
-
-
-def _secrets() -> tuple[str, ...]:
-    return tuple(os.environ[name] for name in CREDENTIALS if os.environ.get(name))
 
 
 def _artifact(manifest: Path, seconds: float) -> Built:
