@@ -124,9 +124,7 @@ def _on_ecs(job: Job) -> Artifact:
             credentials=credentials.packer_environment(),
         )
     images = dict(pair.split(":", 1) for pair in built.artifact_id.split(","))
-    record = _artifact(
-        job, base=source, packer_seconds=built.seconds, disk=None, images=images, published=False
-    )
+    record = _artifact(job, base=source, packer_seconds=built.seconds, disk=None, images=images, published=False)
     # Recorded before it is published: half an hour of building is not lost to a copy that fails.
     return _published(job.spec, catalogue.add(job.out, record, None))
 

@@ -97,10 +97,10 @@ def entries(out: Path) -> tuple[Artifact, ...]:
     for record in (out / "images").glob(f"[!.]*/{RECORD}"):
         try:
             data = json.loads(record.read_bytes())
-            known = {name: data[name] for name in Artifact.__dataclass_fields__ if name != "folder"}
+            known = {name: data[name] for name in Artifact.__dataclass_fields__ if name not in ("folder", "published")}
         except (ValueError, KeyError) as error:
             raise MultieipError(f"{record} is not a record of multieip", hint="remove its folder") from error
-        found.append(Artifact(**known, folder=record.parent))
+        found.append(Artifact(**known, folder=record.parent, published=data.get("published", True)))
     return tuple(sorted(found, key=lambda artifact: (artifact.built, artifact.image_name)))
 
 

@@ -7,6 +7,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from generator.cloud import credentials
 from generator.image import packer
 from generator.render.packer import MINIMUM
 from generator.run import find, install_command, run
@@ -74,6 +75,7 @@ def _kvm() -> Prerequisite:
 
 
 def _credentials() -> Prerequisite:
-    there = all(os.environ.get(name) for name in packer.CREDENTIALS[:2]) or bool(os.environ.get("ALICLOUD_PROFILE"))
-    remedy = "optional; export ALICLOUD_ACCESS_KEY and ALICLOUD_SECRET_KEY, or ALICLOUD_PROFILE"
-    return Prerequisite("credentials", "ok" if there else "absent", "-", "image build --builder alicloud-ecs", remedy)
+    remedy = "optional; export ALICLOUD_ACCESS_KEY and ALICLOUD_SECRET_KEY, or run `aliyun configure`"
+    return Prerequisite(
+        "credentials", "ok" if credentials.likely() else "absent", "-", "image build --builder alicloud-ecs", remedy
+    )

@@ -104,7 +104,8 @@ def _remove(ecs: Ecs, image: str) -> None:
             reason = refusal.message
     if left:
         raise LeftBehindError(
-            f"snapshots outlive their image {image}: {', '.join(left)}: {reason}", hint="delete them by hand; they are billed"
+            f"snapshots outlive their image {image}: {', '.join(left)}: {reason}",
+            hint="delete them by hand; they are billed",
         )
 
 

@@ -33,7 +33,14 @@ def template(folder: Path, steps: str, *, manifest: bool = True) -> Path:
     return folder
 
 
-def build(tmp_path: Path, steps: str, *, builder: str = "null", manifest: bool = True) -> Built:
+def build(
+    tmp_path: Path,
+    steps: str,
+    *,
+    builder: str = "null",
+    manifest: bool = True,
+    credentials: dict[str, str] | None = None,
+) -> Built:
     return packer.build(
         template(tmp_path / "packer", steps, manifest=manifest),
         builder=builder,
@@ -42,6 +49,7 @@ def build(tmp_path: Path, steps: str, *, builder: str = "null", manifest: bool =
         log=tmp_path / "packer.log",
         version=packer.required_version(),
         left="nothing",
+        credentials=credentials,
     )
 
 
@@ -75,12 +83,10 @@ def test_a_template_that_packer_refuses_is_told_by_its_own_words(tmp_path: Path)
         )
 
 
-def test_no_credential_reaches_the_log_or_the_terminal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("ALICLOUD_SECRET_KEY", SECRET)
+def test_no_credential_reaches_the_log_or_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    steps = '["echo the key is $ALICLOUD_SECRET_KEY", "echo error $ALICLOUD_SECRET_KEY >&2", "exit 1"]'
     with pytest.raises(MultieipError) as caught:
-        build(tmp_path, '["echo the key is $ALICLOUD_SECRET_KEY", "echo error $ALICLOUD_SECRET_KEY >&2", "exit 1"]')
+        build(tmp_path, steps, credentials={"ALICLOUD_SECRET_KEY": SECRET})
     log = (tmp_path / "packer.log").read_text()
     assert "the key is ********" in log
     assert SECRET not in log + capsys.readouterr().err + caught.value.message
