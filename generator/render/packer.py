@@ -7,12 +7,8 @@ its builders inside; from 1.7 on they are plugins, with options of their own.
 
 from __future__ import annotations
 
-import io
-import tarfile
-
 import generator
-from generator import resources
-from generator.render import escape, provenance, templates
+from generator.render import archive, escape, provenance, templates
 from generator.render.escape import Escaped
 from generator.render.files import File, Link, Tree
 from generator.render.guest import LEFTOVERS, kernel_arguments
@@ -37,16 +33,15 @@ def render(spec: ImageSpec, rootfs: Tree, version: Version) -> dict[str, File | 
     `rootfs` is what `generator.render.guest.rootfs` made of the same spec. `version` is that of the Packer that
     will read the template.
     """
-    folder = resources.folder("templates") / "packer"
     options = PLUGIN_OPTIONS if version >= PLUGINS else frozenset()
     tree: dict[str, File | Link] = {
         "image.pkr.hcl": File(_template(spec, options)),
         "payload.tar": File(_payload(spec, rootfs)),
     }
     if version >= PLUGINS:
-        tree["plugins.pkr.hcl"] = File((folder / "plugins.pkr.hcl").read_bytes())
+        tree["plugins.pkr.hcl"] = File(templates.static("packer/plugins.pkr.hcl"))
     for step in STEPS:
-        tree[f"provision/{step}"] = File((folder / "provision" / step).read_bytes(), 0o755)
+        tree[f"provision/{step}"] = File(templates.static(f"packer/provision/{step}"), 0o755)
     return tree
 
 
@@ -89,10 +84,7 @@ def _aligned(entries: dict[str, str]) -> list[tuple[Escaped, str]]:
 
 
 def _payload(spec: ImageSpec, rootfs: Tree) -> bytes:
-    """Return the tar that the steps read: rootfs/ and the lists that they work from and assert.
-
-    It holds no directories, so that unpacking it over a system changes no directory's mode.
-    """
+    """Return the tar that the steps read: rootfs/ and the lists that they work from and assert."""
     files = {path: entry for path, entry in sorted(rootfs.items()) if isinstance(entry, File)}
     links = {path: entry for path, entry in sorted(rootfs.items()) if isinstance(entry, Link)}
     lists = {
@@ -106,20 +98,4 @@ def _payload(spec: ImageSpec, rootfs: Tree) -> bytes:
     }
     members: dict[str, File | Link] = {f"rootfs/{path}": entry for path, entry in rootfs.items()}
     members |= {name: File("".join(f"{line}\n" for line in lines).encode()) for name, lines in lists.items()}
-    return _tar(members)
-
-
-def _tar(members: Tree) -> bytes:
-    """Return a tar with the same bytes for the same members: root's, of no date, in order of their names."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for path, entry in sorted(members.items()):
-            info = tarfile.TarInfo(path)
-            info.uname = info.gname = "root"
-            if isinstance(entry, Link):
-                info.type, info.linkname, info.mode = tarfile.SYMTYPE, entry.target, 0o777
-                tar.addfile(info)
-            else:
-                info.size, info.mode = len(entry.data), entry.mode
-                tar.addfile(info, io.BytesIO(entry.data))
-    return buffer.getvalue()
+    return archive.tar(members)

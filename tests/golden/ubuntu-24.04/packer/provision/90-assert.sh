@@ -2,6 +2,7 @@
 # Look at the image from inside before it is taken: everything of ours is there, nothing of this boot is.
 # Every assertion is tried; one that fails is named on a line of its own and fails the build.
 set -u
+export LC_ALL=C
 failed=0
 
 assert() { # WHAT COMMAND…: the command must succeed
@@ -50,6 +51,19 @@ leftovers_gone() {
     done < /tmp/multieip/leftovers
 }
 
+override_has_the_last_word() { # cloud-init reads cloud.cfg.d in the order of its names; the last "network:" counts
+    later=no
+    for file in /etc/cloud/cloud.cfg.d/*.cfg; do
+        if [ "$file" = /etc/cloud/cloud.cfg.d/99-disable-network-config.cfg ]; then
+            later=yes
+        elif [ "$later" = yes ] && grep -q '^network:' "$file"; then
+            echo "$file comes after it"
+            return 1
+        fi
+    done
+    [ "$later" = yes ]
+}
+
 packages_installed() {
     while read -r package; do
         if command -v dpkg-query > /dev/null; then
@@ -68,6 +82,7 @@ assert 'files have the modes of rootfs/' modes_as_rendered
 assert 'links are those of rootfs/' links_as_rendered
 assert 'packages are installed' packages_installed
 assert 'other network tools left nothing' leftovers_gone
+assert 'the network override has the last word' override_has_the_last_word
 assert 'units are enabled' systemctl is-enabled NetworkManager.service multieip-policy-routing.service multieip-policy-routing.timer
 assert 'units are well formed' systemd-analyze verify /etc/systemd/system/multieip-policy-routing.service \
     /etc/systemd/system/multieip-policy-routing.timer
