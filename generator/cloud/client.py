@@ -29,15 +29,24 @@ READ_MS = 60_000
 class Pace:
     """How long to wait, in seconds.
 
-    Between two tries of a call from `first` on, doubled up to `longest`; between two looks at an image `poll`;
-    for an image to be available at most `available`, and for one that is not listed yet at most `visible`.
+    Between two tries of a call from `first` on, doubled up to `longest`, and in all as long as `throttled`,
+    `unanswered` or `busy` says; between two looks at an image `poll`; for an image to be available at most
+    `available`, and for one that is not listed yet at most `visible`.
     """
 
     first: float = 1.0
     longest: float = 30.0
+    throttled: float = 300.0
+    unanswered: float = 120.0
+    busy: float = 180.0
     poll: float = 10.0
     available: float = 7200.0
     visible: float = 180.0
+
+    def patience(self, fault: Fault) -> float:
+        """Return how long trying again makes sense."""
+        known = {Fault.THROTTLE: self.throttled, Fault.TRANSIENT: self.unanswered, Fault.STATE: self.busy}
+        return known.get(fault, 0.0)
 
 
 class Ecs:
@@ -69,11 +78,11 @@ class Ecs:
                 raise credentials.missing(error) from None
             except TeaException as error:
                 fault = faults.classify(error)
-                left = fault.value - (time.monotonic() - begun)
+                left = self.pace.patience(fault) - (time.monotonic() - begun)
                 if left <= 0:
                     raise faults.failure(error, action, self.region) from error
                 if delay == self.pace.first:
-                    _say(fault, action, self.region)
+                    console.say(f"… {action} in {self.region}: {fault.value}; trying again for up to {left:.0f} s")
                 LOG.debug("%s in %s: %s", action, self.region, faults.code(error) or "no answer")
                 time.sleep(min(_wait(error, delay), left))
                 delay = min(2 * delay, self.pace.longest)
@@ -83,11 +92,6 @@ def _wait(error: Exception, delay: float) -> float:
     """Return how long to wait: what the server asks for, else about `delay`, spread so that clients part."""
     asked = getattr(error, "retry_after", None)
     return float(asked) / 1000 if asked else delay * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
-
-
-def _say(fault: Fault, action: str, region: str) -> None:
-    why = {Fault.THROTTLE: "throttled", Fault.TRANSIENT: "no usable answer", Fault.STATE: "busy"}[fault]
-    console.say(f"… {action} in {region}: {why}; trying again for up to {fault.value:.0f} s")
 
 
 def _client(region: str) -> Any:

@@ -19,16 +19,16 @@ class ApiRefusedError(CloudRefusedError):
 
 
 class Fault(Enum):
-    """What to do about an error; the value is how long trying again makes sense, in seconds."""
+    """What an error means; the value is what a person is told about it."""
 
     # Limits are counted per minute, so the next minute decides; the account's other clients count too.
-    THROTTLE = 300.0
+    THROTTLE = "throttled"
     # No answer or a broken one: the call may have been carried out.
-    TRANSIENT = 120.0
+    TRANSIENT = "no usable answer"
     # The resource is busy with something that ends by itself.
-    STATE = 180.0
+    STATE = "busy"
     # Configuration, permission, quota or money: the same call will be refused again.
-    REFUSED = 0.0
+    REFUSED = "refused"
 
 
 _THROTTLE = {"FrequentPurchase.EIP", "OperationDenied.ResourceControl", "TaskConflict"}

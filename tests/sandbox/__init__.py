@@ -1,0 +1,1 @@
+"""The real SDK and the real Packer against an API on this machine."""
