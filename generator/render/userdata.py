@@ -29,17 +29,12 @@ from generator.render.guest import LEFTOVERS, POLICY_ROUTING, kernel_arguments, 
 from generator.render.provenance import digest
 from generator.render.shell import without_comments
 from generator.render.templates import fill, load, static
+from generator.spec.limits import AUTO_SCALING_LIMIT, ECS_LIMIT
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
     from generator.spec.image import ImageSpec
-
-# Bytes before Base64: RunInstances and launch templates, and the scaling configurations of Auto Scaling.
-# https://www.alibabacloud.com/help/en/ecs/developer-reference/api-ecs-2014-05-26-runinstances (UserData)
-# https://www.alibabacloud.com/help/en/auto-scaling/developer-reference/api-ess-2014-08-28-createscalingconfiguration
-ECS_LIMIT = 32_768
-AUTO_SCALING_LIMIT = 16_384
 
 _STATE = "var/lib/multieip"
 _READY = "/run/multieip-takeover"

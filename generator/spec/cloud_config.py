@@ -18,15 +18,11 @@ from generator.spec import secrets, source
 from generator.spec.distro import TRAITS, Distro
 from generator.spec.explain import name, unknown_key
 from generator.spec.findings import Finding, Loc, Problem, Severity
+from generator.spec.limits import AUTO_SCALING_LIMIT, ECS_LIMIT
 from generator.spec.source import kind, shown
 
 TOP: Loc = ("cloud_config",)
 NEWEST = "26.2"
-
-# Raw bytes of user-data, before Base64: ECS RunInstances takes 32 KB, Auto Scaling's
-# CreateScalingConfiguration 16 KB.
-ECS_LIMIT = 32_768
-AUTO_SCALING_LIMIT = 16_384
 
 _REFUSED = {
     "network": (

@@ -17,6 +17,7 @@ from generator.render import guest, userdata
 from generator.render.files import File, Link
 from generator.render.userdata import Form
 from generator.spec.image import ImageSpec, load
+from generator.spec.limits import AUTO_SCALING_LIMIT, ECS_LIMIT
 
 EXAMPLES = sorted(path.stem for path in resources.folder("images").glob("*.yaml"))
 FORMS = list(Form)
@@ -63,8 +64,8 @@ def test_cloud_inits_own_schemas_accept_it(name: str, form: Form, schema: Any) -
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_golden_fits_everywhere_and_standalone_fits_ecs_with_room_to_spare(name: str) -> None:
-    assert len(userdata.golden(load(name))) < userdata.AUTO_SCALING_LIMIT / 4
-    assert len(userdata.standalone(load(name))) < userdata.ECS_LIMIT - 1024
+    assert len(userdata.golden(load(name))) < AUTO_SCALING_LIMIT / 4
+    assert len(userdata.standalone(load(name))) < ECS_LIMIT - 1024
 
 
 @pytest.mark.parametrize(
