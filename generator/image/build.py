@@ -57,7 +57,7 @@ def build(spec: ImageSpec, *, builder: Builder, out: Path, force: bool = False) 
     begun = time.monotonic()
     version = packer.required_version()
     tree = bundle(spec, packer_version=version)
-    inputs = _inputs(spec, builder, tree)
+    inputs = inputs_of(spec, builder, tree)
     if not force and (kept := catalogue.unchanged(out, builder=builder, inputs=inputs)):
         return kept if kept.published else _published(spec, kept), False
     # ECS's CreateImage documents no dot in a name.
@@ -163,7 +163,7 @@ def _seed(folder: Path, image_name: str) -> None:
     (folder / "meta-data").write_text(json.dumps({"instance-id": image_name, "local-hostname": "builder"}) + "\n")
 
 
-def _inputs(spec: ImageSpec, builder: Builder, tree: Tree) -> str:
+def inputs_of(spec: ImageSpec, builder: Builder, tree: Tree) -> str:
     """Return the digest of all that decides the image: what is rendered, by which builder, on which base."""
     digest = hashlib.sha256()
     for path, entry in sorted(tree.items()):

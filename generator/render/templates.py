@@ -64,17 +64,24 @@ def render(name: str, /, **values: object) -> bytes:
 
 @cache
 def _environment() -> Environment:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined  # noqa: PLC0415
+
+    printable = (Escaped, Undefined)
+
+    def finalize(value: object) -> object:
+        if isinstance(value, printable) or type(value) is int:
+            return value
+        raise TypeError(f"{value!r} is printed without a filter that escapes it")
 
     environment = Environment(
         loader=FileSystemLoader(resources.folder("templates")),
         undefined=StrictUndefined,
-        finalize=_finalize,
+        finalize=finalize,
         keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
-        autoescape=False,  # noqa: S701 - not HTML; `_finalize` refuses what is not escaped for its own syntax
+        autoescape=False,  # noqa: S701 - not HTML; `finalize` refuses what is not escaped for its own syntax
     )
     environment.filters.update({name: _defined(escape) for name, escape in FILTERS.items()})
     return environment
@@ -88,14 +95,6 @@ def _defined(escape: Callable[..., Escaped]) -> Callable[..., Escaped]:
         return escape(str(value) if isinstance(value, Undefined) else value)
 
     return checked
-
-
-def _finalize(value: object) -> object:
-    from jinja2 import Undefined  # noqa: PLC0415
-
-    if isinstance(value, Escaped | Undefined) or type(value) is int:
-        return value
-    raise TypeError(f"{value!r} is printed without a filter that escapes it")
 
 
 def _located(name: str, error: Exception) -> MultieipError:

@@ -21,7 +21,7 @@ class BetweenKeysError(RuleError):
 class Model(BaseModel):
     """A part of a spec: frozen, strict about its keys, and held to its rules between keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     RULES: ClassVar[tuple[Rule, ...]] = ()
 
     @model_validator(mode="after")
