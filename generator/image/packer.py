@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from generator import console
-from generator.errors import MultieipError, PrerequisiteError
+from generator.errors import CloudRefusedError, MultieipError, PrerequisiteError
 from generator.render.packer import MINIMUM, PLUGINS, Version
 from generator.run import find, need, run, stream
 
@@ -19,6 +19,8 @@ from generator.run import find, need, run, stream
 ENVIRONMENT = {"CHECKPOINT_DISABLE": "1", "PACKER_NO_COLOR": "1"}
 
 _PASSED_ON = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+
+_CLEANING = "cleaning up"
 
 # What Packer says when a phase begins, and what we call it. The first that fits counts.
 _PHASES = (
@@ -33,8 +35,11 @@ _PHASES = (
     (re.compile(r"Converting hard drive"), "compacting the disk"),
     (re.compile(r"Creating image"), "creating the image"),
     (re.compile(r"Coping image|Copying image"), "copying the image to other regions"),
-    (re.compile(r"Cleaning up|Deleting"), "cleaning up"),
+    (re.compile(r"Cleaning up|Deleting"), _CLEANING),
 )
+
+# How the builder's SDK tells an error of the API, in the reason that Packer gives for a build that failed.
+_REFUSAL = re.compile(r"ErrorCode: (\S+)\n.*?RequestId:([^\n]*)\nMessage:([^\n]*)", re.DOTALL)
 
 # A line that names the reason, whatever Packer puts before it.
 _REASON = re.compile(r"ASSERTION FAILED: .*|Error: .*")
@@ -108,7 +113,7 @@ def build(
         )
     seconds = follower.end(failed=code != 0)
     if code != 0:
-        raise MultieipError(follower.failure(), hint=f"the last lines are above, all of them in {log}")
+        raise follower.failure(hint=f"the last lines are above, all of them in {log}")
     return _artifact(work / "packer-manifest.json", seconds)
 
 
@@ -134,13 +139,18 @@ def _artifact(manifest: Path, seconds: float) -> Built:
 
 @dataclass
 class _Follower:
-    """Turns Packer's machine-readable lines into a log and a line for each phase."""
+    """Turns Packer's machine-readable lines into a log and a line for each phase.
+
+    `work` is the last phase that was not the cleaning up after it; `reason` is why the build failed, by its end.
+    """
 
     write: Callable[[str], object]
     secrets: tuple[str, ...]
     begun: float = field(default_factory=time.monotonic)
     phase: str = ""
     phase_begun: float = 0.0
+    work: str = ""
+    reason: str = ""
     errors: list[str] = field(default_factory=list)
     tail: list[str] = field(default_factory=list)
 
@@ -160,7 +170,8 @@ class _Follower:
             elif channel == "error":
                 self.errors.append(text)
         elif kind == "error":
-            self._log(f"error: {self._plain(text)}")
+            self.reason = self._plain(text)
+            self._log(f"error: {self.reason}")
 
     def end(self, *, failed: bool) -> float:
         """Close the last phase; return the seconds since the start."""
@@ -170,12 +181,17 @@ class _Follower:
                 console.say(f"    {line}")
         return time.monotonic() - self.begun
 
-    def failure(self) -> str:
-        """Say in one line what failed: a failed assertion first, else the last error."""
+    def failure(self, *, hint: str) -> MultieipError:
+        """Say in one line what failed: what ECS refused, a failed assertion, else the last error."""
+        where = f" while {self.work}" if self.work else ""
+        if refused := _REFUSAL.search(self.reason):
+            code, request, message = (part.strip() for part in refused.groups())
+            return CloudRefusedError(
+                f"ECS refused{where}: {code}: {message} (RequestId {request or 'none'})", hint=hint
+            )
         named = [found[0] for line in self.tail if (found := _REASON.search(line))]
         said = [line.strip() for text in self.errors[-1:] for line in text.splitlines() if line.strip()]
-        where = f" while {self.phase}" if self.phase else ""
-        return f"Packer failed{where}: {[*named, *reversed(said), 'it gave no reason'][0]}"
+        return MultieipError(f"Packer failed{where}: {[*named, *reversed(said), 'it gave no reason'][0]}", hint=hint)
 
     def _plain(self, text: str) -> str:
         text = text.replace("%!(PACKER_COMMA)", ",").replace("\\n", "\n").replace("\\r", "")
@@ -196,6 +212,7 @@ class _Follower:
                 if phase != self.phase:
                     self._close("✓")
                     self.phase, self.phase_begun = phase, time.monotonic()
+                    self.work = self.work if phase == _CLEANING else phase
                     console.say(f"‣ {phase}")
                 return
 

@@ -214,15 +214,19 @@ class FakeEcs:
         }
 
     def DescribeVpcs(self, call: Call) -> dict[str, Any]:
-        vpc = {"VpcId": call.parameters.get("VpcId", "vpc-1"), "Status": "Available"}
+        vpc = {"VpcId": call.parameters.get("VpcId", "vpc-bp1example01"), "Status": "Available"}
         return {"Vpcs": {"Vpc": [vpc]}, "TotalCount": 1}
 
     def DescribeVSwitches(self, call: Call) -> dict[str, Any]:
-        vswitch = {"VSwitchId": call.parameters.get("VSwitchId", "vsw-1"), "VpcId": "vpc-1", "Status": "Available"}
+        vswitch = {
+            "VSwitchId": call.parameters.get("VSwitchId", "vsw-1"),
+            "VpcId": "vpc-bp1example01",
+            "Status": "Available",
+        }
         return {"VSwitches": {"VSwitch": [{**vswitch, "ZoneId": "cn-hangzhou-h"}]}, "TotalCount": 1}
 
     def DescribeSecurityGroups(self, call: Call) -> dict[str, Any]:
-        group = {"SecurityGroupId": call.parameters.get("SecurityGroupId", "sg-1"), "VpcId": "vpc-1"}
+        group = {"SecurityGroupId": call.parameters.get("SecurityGroupId", "sg-1"), "VpcId": "vpc-bp1example01"}
         return {"SecurityGroups": {"SecurityGroup": [group]}, "TotalCount": 1}
 
     def CreateKeyPair(self, call: Call) -> dict[str, Any]:
