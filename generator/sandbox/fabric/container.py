@@ -20,10 +20,15 @@ from generator.errors import MultieipError
 from generator.run import Result, base_env, need, run
 from generator.sandbox.fabric.netns import Namespace
 
-# Without udev, which containers do not have, NetworkManager takes a veth for somebody else's. An ENI is neither.
-_MANAGED = "[device-multieip-sandbox]\nmatch-device=interface-name:eth*\nmanaged=1\n"
-_MANAGED_PATH = "etc/NetworkManager/conf.d/00-multieip-sandbox.conf"
-
+# A layer between the image and what the instance changes, so that neither has it.
+_LAYER = {
+    # Without udev, which containers do not have, NetworkManager takes a veth for somebody else's. An ENI is not.
+    "etc/NetworkManager/conf.d/00-multieip-sandbox.conf": (
+        "[device-multieip-sandbox]\nmatch-device=interface-name:eth*\nmanaged=1\n"
+    ),
+    # The disks of the image are not here.
+    "etc/fstab": "",
+}
 # nspawn leaves folders here behind where /run is not a tmpfs.
 _PRIVATE_RUN = "mkdir -p /run/systemd/nspawn && mount -t tmpfs -o mode=0755 tmpfs /run/systemd/nspawn"
 
@@ -54,6 +59,10 @@ class Container:
         return self.folder / "upper"
 
     @property
+    def _layer(self) -> Path:
+        return self.folder / "sandbox"
+
+    @property
     def log(self) -> Path:
         """What the container wrote to its console."""
         return self.folder / "console.log"
@@ -63,7 +72,9 @@ class Container:
         for path in (self.upper, self.folder / "work", self.folder / "root"):
             path.mkdir(parents=True, exist_ok=True)
         self.upper.chmod(0o755)
-        self._write_managed()
+        for name, text in _LAYER.items():
+            (self._layer / name).parent.mkdir(parents=True, exist_ok=True)
+            (self._layer / name).write_text(text)
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         # An abstract address: no path to be too long, no file to remove.
         address = f"multieip-{self.name}-{os.urandom(4).hex()}"
@@ -81,14 +92,9 @@ class Container:
             )
         self._leader = int(self._await("X_NSPAWN_LEADER_PID", _BOOT_TIMEOUT))
 
-    def _write_managed(self) -> None:
-        path = self.upper / _MANAGED_PATH
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(_MANAGED)
-
     def _command(self) -> list[str]:
         # Colons separate lower trees, and none of the paths that we make has one; commas separate options.
-        lowers = ":".join(map(str, self.lowers))
+        lowers = ":".join(map(str, (self._layer, *self.lowers)))
         options = f"lowerdir={lowers},upperdir={self.upper},workdir={self.folder / 'work'},index=off"
         nspawn = [
             need("systemd-nspawn"),

@@ -29,6 +29,11 @@ class Dhcp:
     def _hosts(self) -> Path:
         return self.folder / "hosts"
 
+    @property
+    def log(self) -> Path:
+        """What dnsmasq says, a line for each message."""
+        return self.folder / "dnsmasq.log"
+
     def start(self) -> None:
         """Serve the ENIs that were, and will be, added."""
         self._hosts.mkdir(parents=True, exist_ok=True)
@@ -47,6 +52,8 @@ class Dhcp:
             "--leasefile-ro",
             "--dhcp-authoritative",
             "--no-ping",
+            # Or it overwrites the router's permanent neighbour with one that ages.
+            "--dhcp-broadcast",
             f"--dhcp-range={network.network_address},static,{network.netmask},{self.lease}",
             f"--dhcp-option=option:router,{self.vswitch.gateway}",
             f"--dhcp-option=option:dns-server,{','.join(RESOLVERS)}",
@@ -54,7 +61,7 @@ class Dhcp:
         ]
         if self.renew is not None:
             options.append(f"--dhcp-option=option:T1,{self.renew}")
-        self._process = self.space.start(["dnsmasq", *options], log=self.folder / "dnsmasq.log")
+        self._process = self.space.start(["dnsmasq", *options], log=self.log)
 
     def add(self, eni: Eni) -> None:
         """Give an ENI its primary address; dnsmasq sees the new file by itself."""

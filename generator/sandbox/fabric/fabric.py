@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import secrets
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from generator.sandbox.fabric import filters, netns
+from generator.sandbox.fabric import filters, netns, owner
 from generator.sandbox.fabric.dhcp import Dhcp
 from generator.sandbox.fabric.loop import Loop
 from generator.sandbox.fabric.metadata import document
@@ -49,18 +46,19 @@ class Fabric:
     """
 
     def __init__(self, prefix: str = "", *, lease: int = 3600, renew: int | None = None) -> None:
+        owner.sweep_dead()
         self.prefix = prefix or f"{PREFIX}{secrets.token_hex(3)}"
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{self.prefix}-"))
-        self.folder.chmod(0o755)
+        self._lock = owner.hold(self.prefix)
+        self.folder = owner.work_folder(self.prefix)
         self._lease, self._renew = lease, renew
-        self._loop = Loop()
+        self.loop = Loop()
         self._vpcs: dict[str, _Vpc] = {}
         self._enis: dict[str, Eni] = {}
         self._guests: dict[str, _Guest] = {}
         self.internet = Internet(Namespace(f"{self.prefix}-internet"))
         try:
             self.internet.create()
-            self._loop.call(self.internet.serve_echo())
+            self.loop.call(self.internet.serve_echo())
         except BaseException:
             self.close()
             raise
@@ -76,13 +74,13 @@ class Fabric:
     def close(self) -> None:
         """Remove everything; a second time does nothing."""
         for held in self._vpcs.values():
-            self._loop.call(held.service.close())
+            self.loop.call(held.service.close())
             for server in held.dhcp.values():
                 server.stop()
         self._vpcs.clear()
-        self._loop.stop()
-        netns.sweep(f"{self.prefix}-")
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.loop.stop()
+        owner.cleanup(self.prefix)
+        self._lock.close()
 
     # VPCs and vSwitches
 
@@ -92,7 +90,7 @@ class Fabric:
         held = _Vpc(vpc, router, Service(lambda address: self._view(vpc.id, address)))
         self._vpcs[vpc.id] = held
         router.create(self.internet)
-        self._loop.call(held.service.serve(router.space.call(lambda: listen(filters.METADATA, 80))))
+        self.loop.call(held.service.serve(router.space.call(lambda: listen(filters.METADATA, 80))))
 
     def add_vswitch(self, vpc_id: str, switch: VSwitch) -> None:
         """Make a vSwitch with its gateway and DHCP."""

@@ -18,6 +18,9 @@ from generator.sandbox.fabric.netns import Namespace
 # TEST-NET-3 (RFC 5737): nobody's, so nothing that a guest may know is hidden behind it.
 _BACKBONE = IPv4Interface("203.0.113.1/24")
 ECHO_PORT = 7
+# What a guest on ECS sees as its gateway's. A bridge without an address of its own takes that of a port, and
+# forgets every neighbour, permanent ones too, when ports come and go.
+_GATEWAY_MAC = "ee:ff:ff:ff:ff:ff"
 
 _SWITCH_SYSCTLS = {
     "ipv4/ip_forward": "1",
@@ -116,7 +119,7 @@ class Router:
         name = f"vsw{len(self._bridges)}"
         gateway6 = [f"addr add {switch.gateway6}/{switch.cidr6.prefixlen} dev {name} nodad"] if switch.cidr6 else []
         self.space.ip(
-            f"link add {name} type bridge forward_delay 0 mcast_snooping 0 ageing_time 0",
+            f"link add {name} address {_GATEWAY_MAC} type bridge forward_delay 0 mcast_snooping 0 ageing_time 0",
             f"addr add {switch.gateway}/{switch.cidr.prefixlen} dev {name}",
             *gateway6,
             f"link set {name} up",

@@ -7,7 +7,7 @@ import re
 import secrets
 import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, ip_address
@@ -73,11 +73,17 @@ class Request:
 
 
 @dataclass
+class _Stale:
+    document: Document
+    polls: int
+    reads: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
 class Service:
     """The service of one VPC. `find` says whose ENI an address is, or None.
 
     `rate` is how many requests an instance may make in a second before it is answered 429, None for no limit.
-    `lag` keeps the view of an instance as it was for as many more listings of its MACs (or reads of `all`).
     """
 
     find: Callable[[IPv4Address], View | None]
@@ -86,7 +92,7 @@ class Service:
     log: deque[Request] = field(default_factory=lambda: deque(maxlen=100_000))
     _tokens: dict[str, tuple[str, float]] = field(default_factory=dict)
     _recent: dict[str, deque[float]] = field(default_factory=dict)
-    _stale: dict[str, tuple[Document, int]] = field(default_factory=dict)
+    _stale: dict[str, _Stale] = field(default_factory=dict)
     _runner: web.AppRunner | None = None
 
     async def serve(self, listening: socket.socket) -> None:
@@ -107,8 +113,8 @@ class Service:
         self._tokens.clear()
 
     def keep_stale(self, view: View, polls: int) -> None:
-        """Go on telling an instance's present view for `polls` more listings."""
-        self._stale[view.identity.id] = (view.document, polls)
+        """Go on telling an instance's present view until each key was read `polls` more times; 0 ends it."""
+        self._stale[view.identity.id] = _Stale(view.document, polls)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         view = self.find(IPv4Address(str(ip_address(request.remote or "0.0.0.0"))))  # noqa: S104 - owned by nobody
@@ -201,13 +207,11 @@ class Service:
         return _error(404, "Not Found") if body is None else web.Response(text=body)
 
     def _seen(self, view: View, below: str) -> Document:
-        document, polls = self._stale.get(view.identity.id, (view.document, 0))
-        if polls <= 0:
-            self._stale.pop(view.identity.id, None)
+        stale = self._stale.get(view.identity.id)
+        if stale is None or stale.reads[below] >= stale.polls:
             return view.document
-        if below.strip("/") in ("network/interfaces/macs", "all"):
-            self._stale[view.identity.id] = (document, polls - 1)
-        return document
+        stale.reads[below] += 1
+        return stale.document
 
 
 def _error(status: int, reason: str) -> web.Response:

@@ -1,0 +1,1 @@
+"""The lab: the guest's files in a system that boots, in a VPC of namespaces, judged from packets."""
