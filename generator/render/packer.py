@@ -21,8 +21,10 @@ MINIMUM: Version = (1, 6, 6)
 # From this version on builders are plugins, and `packer init` installs them.
 PLUGINS: Version = (1, 7, 0)
 
-# Options of alicloud-ecs that plugin v1.1.2 has and Packer 1.6.6 calls an unsupported argument.
-PLUGIN_OPTIONS = frozenset({"image_family", "run_tags", "target_image_family"})
+# Options of alicloud-ecs that plugin v1.1.2 has and Packer 1.6.6 calls an unsupported argument. Its image_family and
+# target_image_family are not among them: which image a build starts from is decided, and recorded, before it; and a
+# new image joins its family when its copies are there too (generator/image/publish.py).
+PLUGIN_OPTIONS = frozenset({"run_tags"})
 
 STEPS = ("10-unpack.sh", "20-packages.sh", "30-rootfs.sh", "40-kernel.sh", "80-clean.sh", "90-assert.sh")
 
@@ -68,7 +70,6 @@ def _template(spec: ImageSpec, options: frozenset[str]) -> bytes:
         digest=provenance.digest(spec),
         alicloud=spec.alicloud,
         local=spec.base.local,
-        source_family=spec.base.ecs.family,
         source_image=spec.base.ecs.id or "",
         options={name: name in options for name in PLUGIN_OPTIONS},
         tags=_aligned(image_tags(spec)),

@@ -77,8 +77,8 @@ def test_a_packer_with_plugins_is_told_which_and_takes_their_options(tmp_path: P
     assert set(new) - set(old) == {"plugins.pkr.hcl"}
     old_text, new_text = (entry.data.decode() for entry in (file(old, "image.pkr.hcl"), file(new, "image.pkr.hcl")))
     for option in packer.PLUGIN_OPTIONS:
-        assert f"  {option} " in new_text
-        assert f"  {option} " not in old_text
+        assert f"\n  {option} = " in new_text
+        assert f"\n  {option} = " not in old_text
 
 
 def test_the_old_packer_refuses_the_options_of_the_plugin(tmp_path: Path) -> None:
@@ -89,6 +89,13 @@ def test_the_old_packer_refuses_the_options_of_the_plugin(tmp_path: Path) -> Non
         pytest.skip("this Packer is not 1.6")
     for option in packer.PLUGIN_OPTIONS:
         assert f'An argument named "{option}" is not expected here' in said.stdout
+
+
+@pytest.mark.parametrize("version", [packer.MINIMUM, PLUGINS])
+def test_every_variable_that_a_build_sets_is_declared(version: packer.Version, tmp_path: Path) -> None:
+    text = template(rendered(load("debian-12"), version, tmp_path / "packer"))
+    for name in ("image_name", "source_image", "base_image", "base_checksum", "seed", "output", "accelerator"):
+        assert f'variable "{name}" {{' in text
 
 
 def test_vpc_and_vswitch_are_rendered_together(tmp_path: Path) -> None:

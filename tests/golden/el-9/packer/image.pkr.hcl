@@ -18,7 +18,7 @@ locals {
 variable "source_image" {
   type        = string
   default     = ""
-  description = "Id of the ECS image to start from. Packer 1.6 knows no families: `multieip image build` looks it up."
+  description = "Id of the ECS image to start from; `multieip image build` looks the spec's family up."
 }
 
 source "alicloud-ecs" "golden" {
