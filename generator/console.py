@@ -6,6 +6,7 @@ stdout is data and stderr is progress, so `multieip … --json | jq` works whate
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -21,9 +22,24 @@ def say(text: str) -> None:
 
 
 def out(text: str) -> None:
-    """Write data to stdout, as it is."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    """Write data to stdout, as it is; `MultieipError` when it cannot be written."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # A reader that has seen enough is nobody's failure; Typer ends the command without a word.
+        raise
+    except OSError as error:
+        drop_output()
+        hint = "make room where it goes, or send it elsewhere"
+        raise MultieipError(f"stdout cannot be written: {error.strerror}", hint=hint) from error
+
+
+def drop_output() -> None:
+    """Let what stdout could not take go nowhere, or Python tries it again, and fails aloud, as it exits."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def out_json(value: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -28,6 +29,15 @@ check.register(APP)
 render.register(APP)
 image.register(APP)
 doctor.register(APP)
+
+_NO_ROOM = "make room, or name another place: --out or -o, $TMPDIR, $MULTIEIP_CACHE"
+_OS_HINTS = {
+    errno.EACCES: "get the right to it, or name another place",
+    errno.EDQUOT: _NO_ROOM,
+    errno.EFBIG: _NO_ROOM,
+    errno.ENOSPC: _NO_ROOM,
+    errno.EROFS: _NO_ROOM,
+}
 
 
 def _version(wanted: bool) -> None:
@@ -64,8 +74,10 @@ def main() -> None:
         console.error(failure)
         sys.exit(failure.exit_code)
     except OSError as failure:
+        console.drop_output()
         where = f"{failure.filename}: " if failure.filename else ""
-        console.error(MultieipError(f"{where}{failure.strerror or failure}"))
+        hint = _OS_HINTS.get(failure.errno or 0, "the same command with --debug shows what was run")
+        console.error(MultieipError(f"{where}{failure.strerror or failure}", hint=hint))
         sys.exit(ExitCode.FAILED)
     except Exception as bug:
         if os.environ.get("MULTIEIP_DEBUG"):

@@ -6,6 +6,8 @@ completion asks for most is the first page. It is kept in help.txt; a test compa
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from pathlib import Path
 
@@ -14,10 +16,18 @@ HELP = Path(__file__).with_name("help.txt")
 
 def main() -> None:
     """Run the command line."""
-    arguments = sys.argv[1:]
-    if arguments in (["--help"], ["-h"]):
-        sys.stdout.write(HELP.read_text())
-        return
+    if sys.stderr is None:
+        # Closed by the caller; what is said must not end up on stdout instead.
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - for as long as the process lives
+    if sys.stdout is None:
+        sys.stderr.write("multieip: stdout is closed\n  → send it to a file, a pipe or /dev/null\n")
+        sys.exit(1)
+    if sys.argv[1:] in (["--help"], ["-h"]):
+        # The app says it when stdout cannot be written.
+        with contextlib.suppress(OSError):
+            sys.stdout.write(HELP.read_text(encoding="utf-8"))
+            sys.stdout.flush()
+            return
     from generator.cli.app import main as run  # noqa: PLC0415
 
     run()

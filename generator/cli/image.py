@@ -63,7 +63,7 @@ def build(
 
 def boot_test(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A spec's name (its newest disk), an image's name, or a disk.")
+        str, typer.Argument(metavar="NAME", help="A spec or its name (its newest disk), an image's name, or a disk.")
     ],
     out: Out = OUT,
     json: Json = False,
@@ -71,10 +71,11 @@ def boot_test(
 ) -> None:
     """Boot an image in a virtual machine with two ENIs, twice, and check it from inside and outside."""
     from generator.image import accelerator, base, boot, catalogue, report  # noqa: PLC0415
+    from generator.spec.image import load  # noqa: PLC0415
 
-    disk = Path(name) if Path(name).is_file() and not name.endswith((".yaml", ".yml")) else None
-    if disk is None:
-        disk = catalogue.newest(out, Path(name).stem)
+    if name.endswith((".yaml", ".yml")):
+        name = load(name).name
+    disk = Path(name) if Path(name).is_file() else catalogue.newest(out, name)
     results = boot.test(disk, logs=out / "logs", accelerator=accelerator.accelerator(base.any_kernel()))
     if junit is not None:
         report.write_junit(junit, disk.parent.name, results)
