@@ -31,9 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
-    specs: Annotated[
-        list[str], typer.Argument(metavar="SPEC", help="Files, or names of examples such as debian-12.")
-    ],
+    specs: Annotated[list[str], typer.Argument(metavar="SPEC", help="Files, or names of examples such as debian-12.")],
     json: Annotated[bool, typer.Option("--json", help="Write findings as JSON.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Let warnings fail too.")] = False,
     format_: Annotated[

@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from generator.errors import MultieipError
 from generator.run import run
 
+# What debugfs says of a path that is not there, or that leads through a file.
+_ABSENT = ("File not found by ext2_lookup", "Ext2 inode is not a directory")
 _EXT4_MAGIC = (0x438, b"\x53\xef")
 
 
@@ -24,13 +27,23 @@ class Root:
 
     def names(self, folder: str) -> list[str]:
         """Return the names in a folder; none when it is not there."""
-        listed = run(["debugfs", "-R", f"ls -p {folder}", self.device]).stdout
-        entries = [line.split("/") for line in listed.splitlines() if line.startswith("/")]
+        entries = [line.split("/") for line in self._ask("ls -p", folder).splitlines() if line.startswith("/")]
         return [entry[5] for entry in entries if entry[5] not in (".", "..")]
 
     def read(self, path: str) -> str:
         """Return the text of a file; empty when it is not there."""
-        return run(["debugfs", "-R", f"cat {path}", self.device]).stdout
+        return self._ask("cat", path)
+
+    def _ask(self, request: str, path: str) -> str:
+        """Return debugfs's answer. It ends with 0 whatever happens, so what it complains of is looked at."""
+        quoted = path.replace('"', '""')
+        answer = run(["debugfs", "-R", f'{request} "{quoted}"', self.device])
+        lines = [line.strip() for line in answer.stderr.splitlines() if not line.startswith("debugfs ")]
+        if complaints := [line for line in lines if line and not line.endswith(_ABSENT)]:
+            raise MultieipError(
+                f"debugfs cannot read {path} of the disk: {complaints[0]}", hint="build the image again"
+            )
+        return answer.stdout
 
 
 def look(disk: Path) -> Iterator[tuple[str, bool | None, str]]:
@@ -43,7 +56,7 @@ def look(disk: Path) -> Iterator[tuple[str, bool | None, str]]:
             yield (
                 "the disk is clean before its first boot",
                 None,
-                "its root is not ext4: checked only while it was built",
+                "its root is not ext4, or none that debugfs can read: checked only while it was built",
             )
             return
         for name, seen in _CHECKS.items():
@@ -52,14 +65,21 @@ def look(disk: Path) -> Iterator[tuple[str, bool | None, str]]:
 
 
 def _root(raw: Path) -> Root | None:
-    """Find the largest partition, which is the root of every cloud image, if it is ext4."""
+    """Find the largest partition, which is the root of every cloud image, if it is ext4 that can be read."""
     table = json.loads(run(["sfdisk", "--json", raw]).stdout)["partitiontable"]
     largest = max(table["partitions"], key=lambda partition: int(partition["size"]))
     offset = int(largest["start"]) * int(table.get("sectorsize", 512))
     where, magic = _EXT4_MAGIC
     with raw.open("rb") as stream:
         stream.seek(offset + where)
-        return Root(f"{raw}?offset={offset}") if stream.read(2) == magic else None
+        if stream.read(2) != magic:
+            return None
+    root = Root(f"{raw}?offset={offset}")
+    try:
+        root.names("/")
+    except MultieipError:
+        return None
+    return root
 
 
 def _in(folder: str, wanted: Callable[[str], bool] = lambda _: True) -> Callable[[Root], list[str]]:
