@@ -7,6 +7,7 @@ images is fetched instead, and must have the digest that the spec names.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import struct
@@ -225,14 +226,15 @@ def _install_grub(raw: Path, source: Path) -> None:
 
 
 def _member(archive: Path, name: str) -> bytes:
-    with tarfile.open(archive) as tar:
+    """Return a file of a tree, through a link to it."""
+    with contextlib.suppress(KeyError, tarfile.TarError), tarfile.open(archive) as tar:
         member = tar.getmember(f"./{name}")
         if member.issym():
             return _member(archive, member.linkname.lstrip("/"))
         stream = tar.extractfile(member)
-        if stream is None:
-            raise MultieipError(f"{name} in {archive} is not a file", hint=f"remove {archive} and build again")
-        return stream.read()
+        if stream is not None:
+            return stream.read()
+    raise MultieipError(f"{name} is not in {archive}", hint=f"remove {archive} and build again")
 
 
 def _download(local: LocalBase) -> Path:

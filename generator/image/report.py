@@ -15,7 +15,10 @@ SCHEMA_VERSION = 1
 
 def rows(checks: Sequence[Check]) -> list[tuple[str, str, str, str]]:
     """Return a row for each check."""
-    return [(check.name, check.state, f"{check.seconds:.1f}", check.detail[:120]) for check in checks]
+    return [
+        (_printable(check.name), check.state, f"{check.seconds:.1f}", _printable(check.detail)[:120])
+        for check in checks
+    ]
 
 
 def to_json(disk: Path, checks: Sequence[Check]) -> dict[str, object]:
@@ -39,7 +42,8 @@ def write_junit(path: Path, name: str, checks: Sequence[Check]) -> None:
         time=f"{sum(check.seconds for check in checks):.1f}",
     )
     for check in checks:
-        case = ElementTree.SubElement(suite, "testcase", classname=name, name=check.name, time=f"{check.seconds:.1f}")
+        title, took = _printable(check.name), f"{check.seconds:.1f}"
+        case = ElementTree.SubElement(suite, "testcase", classname=name, name=title, time=took)
         if check.state != "ok":
             kind = "failure" if check.state == "failed" else "skipped"
             ElementTree.SubElement(case, kind, message=_printable(check.detail))
@@ -48,5 +52,5 @@ def write_junit(path: Path, name: str, checks: Sequence[Check]) -> None:
 
 
 def _printable(text: str) -> str:
-    """Return text without the characters that XML cannot hold: a guest may print anything."""
+    """Return text on one line, without what XML cannot hold or a terminal obeys: a guest may print anything."""
     return "".join(char if char.isprintable() else " " for char in text)
