@@ -6,6 +6,7 @@ credentials reach a child only where the caller names them.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shlex
@@ -45,6 +46,9 @@ PACKAGES = {
 
 # Debian's /usr/sbin is not on a plain user's PATH, and mke2fs and debugfs live there.
 SEARCH_PATH = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/local/sbin:/usr/sbin:/sbin"
+
+# Seconds that an interrupted program has to clean up.
+_GRACE = 30.0
 
 
 @dataclass(frozen=True)
@@ -108,28 +112,37 @@ def run(
     """Run a program to its end and return what it printed.
 
     `timeout` is in seconds. Raises `ProgramError` for an exit code other than 0 when `check` is set,
-    `PrerequisiteError` for a program that is not there, `MultieipError` when the time is over.
+    `PrerequisiteError` for a program that is not there, `MultieipError` when the time is over. An interrupt is
+    raised again once the program, asked to end, has cleaned up.
     """
     command = [need(os.fspath(argv[0])), *(os.fspath(argument) for argument in argv[1:])]
     LOG.debug("+ %s", shlex.join(command))
-    try:
-        done = subprocess.run(
-            command,
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            env=base_env(env),
-            cwd=cwd,
-            timeout=timeout,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise MultieipError(f"{argv[0]} did not end within {timeout:.0f} s", hint=hint) from error
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=base_env(env),
+        cwd=cwd,
+    ) as child:
+        try:
+            stdout, stderr = child.communicate(stdin, timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            raise MultieipError(f"{argv[0]} did not end within {timeout:.0f} s", hint=hint) from error
+        except KeyboardInterrupt:
+            # Asked to end, mmdebstrap unmounts and removes its tree; killed, it leaves a gigabyte.
+            child.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.communicate(timeout=_GRACE)
+            raise
+        finally:
+            if child.poll() is None:
+                child.kill()
     result = Result(
         (os.fspath(argv[0]), *command[1:]),
-        done.returncode,
-        done.stdout.decode("utf-8", "replace"),
-        done.stderr.decode("utf-8", "replace"),
+        child.returncode,
+        stdout.decode("utf-8", "replace"),
+        stderr.decode("utf-8", "replace"),
     )
     if check and result.returncode != 0:
         raise ProgramError(result, hint=hint)

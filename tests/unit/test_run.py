@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -68,6 +70,23 @@ def test_what_an_interrupted_program_says_while_it_cleans_up_is_not_lost() -> No
     with pytest.raises(KeyboardInterrupt):
         stream(["sh", "-c", "trap 'echo cleaned; exit 1' TERM; echo go; sleep 30 & wait"], take, grace=10)
     assert lines == ["go", "cleaned"]
+
+
+def test_an_interrupted_run_lets_the_program_clean_up(tmp_path: Path) -> None:
+    script = (
+        "import signal, sys; from generator.cli import app; from generator.run import run\n"
+        "signal.signal(signal.SIGTERM, app._interrupt)\n"
+        "try:\n run(['sh', '-c', sys.argv[1]])\n"
+        "except KeyboardInterrupt:\n sys.exit(130)"
+    )
+    body = "trap 'sleep 0.5; touch cleaned; exit 1' TERM; touch started; sleep 30 >/dev/null 2>&1 & wait"
+    with subprocess.Popen([sys.executable, "-c", script, body], cwd=tmp_path) as child:
+        while not (tmp_path / "started").exists():
+            assert child.poll() is None
+            time.sleep(0.02)
+        child.terminate()
+        assert child.wait(20) == 130
+    assert (tmp_path / "cleaned").exists()
 
 
 def test_what_is_put_aside_appears_whole_or_not_at_all(tmp_path: Path) -> None:
