@@ -19,6 +19,8 @@ from tests.lab.lab import Lab
 
 EVENT = 5.0
 TIMER = INTERVAL + 3.0
+# A run that asks a service in vain does so for 10 s, in which rules may be lost again; the lab's timer is no longer.
+OUTAGE = TIMER + 10.0
 # A boot with the metadata service out of reach is delayed by 30 s at most.
 BOOT = 30.0
 
@@ -300,27 +302,27 @@ DISTURBANCES = (
     Disturbance("unavailable", "two answers 503, an IP is assigned", METADATA, TIMER, _briefly_broken),
     Disturbance("lagging", "an IP is assigned, two runs do not hear of it", METADATA, 3 * TIMER, _lag),
     Disturbance("recovered", "an IP is assigned during an outage", METADATA, TIMER, _recover),
-    Disturbance("refused", "refused, and the rules are lost", METADATA, TIMER, _unreachable(filters.REFUSED)),
-    Disturbance("dropped", "packets dropped, and the rules are lost", METADATA, TIMER, _unreachable(filters.DROPPED)),
-    Disturbance("error-500", "500 to all, and the rules are lost", METADATA, TIMER, _fault(Fault(status=500))),
-    Disturbance("slow", "3 s for each answer, and the rules are lost", METADATA, TIMER, _fault(Fault(delay=3.0))),
-    Disturbance("empty", "empty answers, and the rules are lost", METADATA, TIMER, _fault(Fault(empty=True))),
-    Disturbance("truncated", "answers cut off, and the rules are lost", METADATA, TIMER, _fault(Fault(truncate=True))),
+    Disturbance("refused", "refused, and the rules are lost", METADATA, OUTAGE, _unreachable(filters.REFUSED)),
+    Disturbance("dropped", "packets dropped, and the rules are lost", METADATA, OUTAGE, _unreachable(filters.DROPPED)),
+    Disturbance("error-500", "500 to all, and the rules are lost", METADATA, OUTAGE, _fault(Fault(status=500))),
+    Disturbance("slow", "3 s for each answer, and the rules are lost", METADATA, OUTAGE, _fault(Fault(delay=3.0))),
+    Disturbance("empty", "empty answers, and the rules are lost", METADATA, OUTAGE, _fault(Fault(empty=True))),
+    Disturbance("truncated", "answers cut off, and the rules are lost", METADATA, OUTAGE, _fault(Fault(truncate=True))),
     Disturbance(
         "partial",
         "the secondary IPs alone answered 404, and the rules are lost",
         METADATA,
-        TIMER,
+        OUTAGE,
         _fault(Fault(match="private-ipv4s", status=404)),
     ),
     Disturbance(
         "hostile",
         "addresses that are shell code, and the rules are lost",
         METADATA,
-        TIMER,
+        OUTAGE,
         _fault(Fault(match="/macs/.+/", body=b'["172.16.20.99;touch /pwned","$(touch /pwned)"]\n[ipv4]\n../../x')),
     ),
-    Disturbance("killed", "the reconciler killed in a run, then the rules are lost", METADATA, TIMER, _kill_run),
+    Disturbance("killed", "the reconciler killed in a run, then the rules are lost", METADATA, OUTAGE, _kill_run),
     Disturbance("reboot", "reboot", BOOTS, BOOT, _reboot),
     Disturbance("reboot-hardened", "reboot with mandatory tokens", BOOTS, BOOT, _reboot_hardened),
     Disturbance(

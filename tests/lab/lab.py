@@ -241,7 +241,7 @@ class Lab:
             f"{journal} -n 40 -u NetworkManager.service -u NetworkManager-dispatcher.service",
             "systemctl --failed --no-pager",
         )
-        parts = [f"$ {command}\n{self.run(command + ' 2>&1', check=False)}" for command in commands]
+        parts = [f"$ {command}\n{self.run('timeout 10 ' + command + ' 2>&1', check=False)}" for command in commands]
         parts.append(f"strays: {self.strays()}")
         asked = [f"{request.method} {request.path} {request.status}" for request in list(self.service.log)[-20:]]
         parts.append("last metadata requests:\n" + "\n".join(asked))

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from generator.errors import MultieipError
 from generator.run import Result, base_env, need, run
+from generator.sandbox.fabric import cgroups
 from generator.sandbox.fabric.netns import Namespace
 
 # A layer between the image and what the instance changes, so that neither has it.
@@ -103,7 +104,7 @@ class Container:
             f"--machine={self.name}",
             "--boot",
             "--register=no",
-            "--keep-unit",
+            *([] if cgroups.managed() else ["--keep-unit"]),
             "--notify-ready=yes",
             "--console=pipe",
             f"--network-namespace-path={self.space.path}",
@@ -114,7 +115,9 @@ class Container:
             "--link-journal=no",
         ]
         mount = ["mount", "-t", "overlay", "overlay", "-o", options, str(self.folder / "root")]
-        script = f"{_PRIVATE_RUN} && {shlex.join(mount)} && exec {shlex.join(nspawn)}"
+        groups = [] if cgroups.managed() else cgroups.make(self.name)
+        join = [f"echo $$ >{shlex.quote(str(group / 'cgroup.procs'))}" for group in groups]
+        script = " && ".join([*join, _PRIVATE_RUN, shlex.join(mount), f"exec {shlex.join(nspawn)}"])
         return [need("unshare"), "--mount", "--propagation=private", "/bin/sh", "-c", script]
 
     def _await(self, key: str, timeout: float) -> str:
@@ -189,14 +192,19 @@ class Container:
     def kill(self) -> None:
         """Pull the plug."""
         if self._process is not None:
-            for pid in (self._leader, self._process.pid):
-                if pid and self._process.poll() is None:
-                    os.kill(pid, signal.SIGKILL)
-            self._process.wait()
+            # nspawn ends when the container's init has; without a leader it has not come so far.
+            if self.running:
+                os.kill(self._leader or self._process.pid, signal.SIGKILL)
+            try:
+                self._process.wait(_STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
         self._forget()
 
     def _forget(self) -> None:
         self._process, self._leader = None, 0
+        cgroups.remove(self.name)
         if self._notify is not None:
             self._notify.close()
             self._notify = None

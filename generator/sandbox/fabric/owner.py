@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from generator.errors import MultieipError
-from generator.sandbox.fabric import netns
+from generator.sandbox.fabric import cgroups, netns
 
 _LOCKS = Path("/run/multieip/fabrics")
 # Not /run, which may be memory: an instance can write gigabytes.
@@ -40,8 +40,9 @@ def work_folder(prefix: str) -> Path:
 
 
 def cleanup(prefix: str) -> list[str]:
-    """Remove all that a fabric made: processes, namespaces, folders. Return the names of the namespaces."""
+    """Remove what a fabric made (processes, namespaces, control groups, folders); return its namespaces' names."""
     found = netns.sweep(f"{prefix}-")
+    cgroups.remove(f"{prefix}-*")
     for folder in _WORK.glob(f"{prefix}-*"):
         shutil.rmtree(folder, ignore_errors=True)
     (_LOCKS / prefix).unlink(missing_ok=True)
