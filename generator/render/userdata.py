@@ -82,7 +82,7 @@ def prepare(spec: ImageSpec, form: Form) -> Prepared:
     """Do what is the same for every instance: all but the files that one instance gets."""
     ours = _golden(spec) if form is Form.GOLDEN else _standalone(spec)
     merged = _merge(ours, spec.cloud_config)
-    entries = [yaml_block.dump(yaml_block.Items([entry])) for entry in ours["write_files"]]
+    entries = [_dumped(entry) for entry in ours["write_files"]]
     theirs = yaml_block.Items(merged.pop("write_files")[len(entries) :])
     before = {key: value for key, value in merged.items() if key in ("package_update", "packages", "bootcmd")}
     after = {key: value for key, value in merged.items() if key not in before}
@@ -169,6 +169,15 @@ def _entry(path: str, entry: File | Link) -> dict[str, str]:
     packed = base64.b64encode(zlib.compress(entry.data, level=9, wbits=31)).decode()
     lines = (packed[start : start + _BASE64_LINE] for start in range(0, len(packed), _BASE64_LINE))
     return {**item, "encoding": "gz+b64", "content": "".join(f"{line}\n" for line in lines)}
+
+
+def _dumped(item: dict[str, str]) -> Escaped:
+    """Return an item of `write_files` as YAML; PyYAML weighs each character, so Base64 goes past it."""
+    if "encoding" not in item:
+        return yaml_block.dump(yaml_block.Items([item]))
+    rest = {key: value for key, value in item.items() if key != "content"}
+    lines = "".join(f"    {line}\n" for line in item["content"].splitlines())
+    return Escaped(f"{yaml_block.dump(yaml_block.Items([rest]))}  content: |\n{lines}")
 
 
 def _text(data: bytes) -> str | None:
