@@ -107,9 +107,7 @@ def build(
             env=environment,
             cwd=work,
             grace=900,
-            on_interrupt=lambda: console.say(
-                f"… waiting up to 15 min for Packer to clean up; Ctrl-C again leaves {left}"
-            ),
+            on_interrupt=lambda: follower.interrupted(left),
         )
     seconds = follower.end(failed=code != 0)
     if code != 0:
@@ -180,6 +178,12 @@ class _Follower:
             for line in self.tail[-20:]:
                 console.say(f"    {line}")
         return time.monotonic() - self.begun
+
+    def interrupted(self, left: str) -> None:
+        """Close the phase that was cut short, and say what happens now."""
+        self._close("✗")
+        self.phase = ""
+        console.say(f"… waiting up to 15 min for Packer to clean up; Ctrl-C again leaves {left}")
 
     def failure(self, *, hint: str) -> MultieipError:
         """Say in one line what failed: what ECS refused, a failed assertion, else the last error."""
