@@ -16,7 +16,7 @@ from generator.sandbox.fabric.model import Eni
 from generator.spec.image import ImageSpec
 
 # Seconds between two runs of the timer in the lab; 60 in an image. What nobody reports is found within this.
-INTERVAL = 10
+INTERVAL = 5
 
 
 class Candidate(Protocol):

@@ -19,7 +19,7 @@ from tests.lab.lab import Lab
 
 EVENT = 5.0
 TIMER = INTERVAL + 3.0
-# A run that asks a service in vain does so for 10 s, in which rules may be lost again; the lab's timer is no longer.
+# A run that asks a service in vain does so for 10 s, in which rules may be lost again; the lab's timer is shorter.
 OUTAGE = TIMER + 10.0
 # A boot with the metadata service out of reach is delayed by 30 s at most.
 BOOT = 30.0

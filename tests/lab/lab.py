@@ -208,11 +208,11 @@ class Lab:
             for source, packets in sources.items()
         }
 
-    def acknowledged(self) -> int:
-        """Return how many leases every DHCP server has given or renewed, the least of them."""
-        switches = {made.vswitch.id for made in self.enis()}
-        logs = [self.fabric.dhcp(VPC.id, switch).log.read_text() for switch in switches]
-        return min(log.count("DHCPACK") for log in logs)
+    def leases(self) -> int:
+        """Return how many times the primary ENI got or renewed its lease."""
+        primary = self.enis()[0]
+        log = self.fabric.dhcp(VPC.id, primary.vswitch.id).log.read_text()
+        return sum("DHCPACK" in line and primary.mac in line for line in log.splitlines())
 
     # Evidence
 
@@ -240,6 +240,8 @@ class Lab:
             f"{journal} -n 80 -u multieip-policy-routing.service -u rc-local.service",
             f"{journal} -n 40 -u NetworkManager.service -u NetworkManager-dispatcher.service",
             "systemctl --failed --no-pager",
+            "systemctl list-timers --no-pager",
+            "ps -eo pid,etimes,args",
         )
         parts = [f"$ {command}\n{self.run('timeout 10 ' + command + ' 2>&1', check=False)}" for command in commands]
         parts.append(f"strays: {self.strays()}")
