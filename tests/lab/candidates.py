@@ -5,15 +5,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
-from generator import resources
 from generator.render.files import File, Link, Tree
 from generator.render.guest import rootfs
 from generator.sandbox.fabric.container import Container
 from generator.sandbox.fabric.model import Eni
-from generator.spec.image import ImageSpec
+from generator.spec.image import ImageSpec, load
 
 # Seconds between two runs of the timer in the lab; 60 in an image. What nobody reports is found within this.
 INTERVAL = 5
@@ -105,7 +103,4 @@ def _rc_local(secondary: Sequence[Eni]) -> str:
 
 def example_spec() -> ImageSpec:
     """Return the example image that the lab boots."""
-    import yaml
-
-    path = Path(resources.folder("images")) / "debian-12.yaml"
-    return ImageSpec.model_validate(yaml.safe_load(path.read_text()))
+    return load("debian-12")

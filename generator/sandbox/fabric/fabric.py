@@ -89,7 +89,7 @@ class Fabric:
         router = Router(Namespace(f"{self.prefix}-{vpc.id}"))
         held = _Vpc(vpc, router, Service(lambda address: self._view(vpc.id, address)))
         self._vpcs[vpc.id] = held
-        router.create(self.internet)
+        router.create(self.internet, vpc.cidr6)
         self.loop.call(held.service.serve(router.space.call(lambda: listen(filters.METADATA, 80))))
 
     def add_vswitch(self, vpc_id: str, switch: VSwitch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from generator.errors import MultieipError
 from generator.run import Result, base_env, need, run
 
 _HANDLES = Path("/run/netns")
@@ -43,8 +45,12 @@ class Namespace:
         run(["ip", "netns", "delete", self.name], check=False)
 
     def ip(self, *commands: str) -> None:
-        """Run `ip` commands in one process, in order; the first that fails ends it with `ProgramError`."""
-        run(["ip", "-n", self.name, "-batch", "-"], stdin="\n".join(commands).encode())
+        """Run `ip` commands in one process, in order; the first that fails ends it with `MultieipError`."""
+        done = run(["ip", "-n", self.name, "-batch", "-"], stdin="\n".join(commands).encode(), check=False)
+        if done.returncode != 0:
+            place = re.search(r"-:(\d+)", done.stderr)
+            failed = commands[int(place[1]) - 1] if place else "-batch"
+            raise MultieipError(f"ip {failed} in {self.name}: {done.stderr.strip().splitlines()[0]}")
 
     def run(
         self,

@@ -7,7 +7,7 @@ import json
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, IPv6Network
 from typing import Any
 
 from generator.errors import MultieipError
@@ -17,6 +17,8 @@ from generator.sandbox.fabric.netns import Namespace
 
 # TEST-NET-3 (RFC 5737): nobody's, so nothing that a guest may know is hidden behind it.
 _BACKBONE = IPv4Interface("203.0.113.1/24")
+# Documentation's prefix (RFC 3849). IPv6 addresses of ENIs are routed, not translated.
+_BACKBONE6 = IPv6Interface("2001:db8::1/64")
 ECHO_PORT = 7
 # What a guest on ECS sees as its gateway's. A bridge without an address of its own takes that of a port, and
 # forgets every neighbour, permanent ones too, when ports come and go.
@@ -46,16 +48,24 @@ class Internet:
 
     space: Namespace
     address: IPv4Address = _BACKBONE.ip
+    address6: IPv6Address = _BACKBONE6.ip
     _taken: int = 0
 
     def create(self) -> None:
         """Make the namespace and its backbone."""
         self.space.create()
-        self.space.set_sysctls({"ipv4/ip_forward": "1", "ipv4/conf/all/send_redirects": "0"})
-        self.space.ip("link add backbone type bridge", f"addr add {_BACKBONE} dev backbone", "link set backbone up")
+        self.space.set_sysctls(
+            {"ipv4/ip_forward": "1", "ipv4/conf/all/send_redirects": "0", "ipv6/conf/all/forwarding": "1"}
+        )
+        self.space.ip(
+            "link add backbone type bridge",
+            f"addr add {_BACKBONE} dev backbone",
+            f"addr add {_BACKBONE6} dev backbone nodad",
+            "link set backbone up",
+        )
         self.space.set_sysctls({"ipv4/conf/backbone/send_redirects": "0"})
 
-    def connect(self, router: Namespace) -> IPv4Address:
+    def connect(self, router: Namespace, cidr6: IPv6Network | None) -> IPv4Address:
         """Connect a VPC's router by an interface `wan` in it, and return the address that it has there."""
         self._taken += 1
         address = self.address + self._taken
@@ -65,11 +75,16 @@ class Internet:
             f"link add vpc{self._taken} type veth peer name wan netns {router.name}",
             f"link set vpc{self._taken} master backbone up",
         )
+        address6 = self.address6 + self._taken
         router.ip(
             f"addr add {address}/{_BACKBONE.network.prefixlen} dev wan",
+            f"addr add {address6}/{_BACKBONE6.network.prefixlen} dev wan nodad",
             "link set wan up",
             f"route add default via {self.address}",
+            f"route add ::/0 via {self.address6} dev wan onlink",
         )
+        if cidr6 is not None:
+            self.space.ip(f"route add {cidr6} via {address6} dev backbone onlink")
         return address
 
     def route(self, eips: Mapping[IPv4Address, IPv4Address | None]) -> None:
@@ -86,10 +101,11 @@ class Internet:
 
         async def tell(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             peer = writer.get_extra_info("peername")
-            writer.write(f"{peer[0]}\n".encode() if peer else b"\n")
+            # One socket for both families shows IPv4 as ::ffff:192.0.2.1.
+            writer.write(f"{peer[0].removeprefix('::ffff:')}\n".encode() if peer else b"\n")
             writer.close()
 
-        listening = self.space.call(lambda: listen(IPv4Address(0), ECHO_PORT))
+        listening = self.space.call(lambda: listen(IPv6Address(0), ECHO_PORT))
         return await asyncio.start_server(tell, sock=listening)
 
 
@@ -101,18 +117,21 @@ class Router:
     address: IPv4Address | None = None
     _bridges: dict[str, str] = field(default_factory=dict)
 
-    def create(self, internet: Internet) -> None:
-        """Make the namespace, with its filters and its way to the internet."""
+    def create(self, internet: Internet, cidr6: IPv6Network | None = None) -> None:
+        """Make the namespace, with its filters and its way to the internet; `cidr6` is routed to it."""
         self.space.create()
         self.space.set_sysctls(_SWITCH_SYSCTLS)
-        self.address = internet.connect(self.space)
+        self.address = internet.connect(self.space, cidr6)
         self.space.ip(f"addr add {filters.METADATA}/32 dev lo")
         self.filter(filters.base(self.address))
 
     def filter(self, text: str) -> None:
         """Apply nftables commands, all of them or none."""
-        if text:
-            self.space.run(["nft", "-f", "-"], stdin=text.encode())
+        if not text:
+            return
+        done = self.space.run(["nft", "-f", "-"], stdin=text.encode(), check=False)
+        if done.returncode != 0:
+            raise MultieipError(f"nft refused in {self.space.name}: {done.stderr.strip()}")
 
     def add_vswitch(self, switch: VSwitch) -> str:
         """Make the bridge of a vSwitch with its gateway, and return its name."""
@@ -179,9 +198,9 @@ def _counted(element: Any) -> tuple[str, str, int]:
     return str(port), str(source), int(element["elem"]["counter"]["packets"])
 
 
-def listen(address: IPv4Address, port: int) -> socket.socket:
-    """Return a socket that listens; in the namespace of the calling thread."""
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+def listen(address: IPv4Address | IPv6Address, port: int) -> socket.socket:
+    """Return a socket that listens, on :: for IPv4 too; in the namespace of the calling thread."""
+    listening = socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind((str(address), port))
     listening.listen(1024)
