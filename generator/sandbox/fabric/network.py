@@ -24,6 +24,11 @@ ECHO_PORT = 7
 # forgets every neighbour, permanent ones too, when ports come and go.
 _GATEWAY_MAC = "ee:ff:ff:ff:ff:ff"
 
+_FORWARD6 = {
+    "ipv6/conf/all/forwarding": "1",
+    # Nobody else is on these links: their addresses are good at once, not after a second.
+    "ipv6/conf/default/dad_transmits": "0",
+}
 _SWITCH_SYSCTLS = {
     "ipv4/ip_forward": "1",
     "ipv4/conf/all/rp_filter": "0",
@@ -32,7 +37,7 @@ _SWITCH_SYSCTLS = {
     "ipv4/conf/all/send_redirects": "0",
     "ipv4/conf/default/send_redirects": "0",
     "ipv4/conf/default/arp_ignore": "1",
-    "ipv6/conf/all/forwarding": "1",
+    **_FORWARD6,
     # Frames on a vSwitch are not the router's to filter.
     "bridge/bridge-nf-call-iptables": "0",
     "bridge/bridge-nf-call-ip6tables": "0",
@@ -54,11 +59,9 @@ class Internet:
     def create(self) -> None:
         """Make the namespace and its backbone."""
         self.space.create()
-        self.space.set_sysctls(
-            {"ipv4/ip_forward": "1", "ipv4/conf/all/send_redirects": "0", "ipv6/conf/all/forwarding": "1"}
-        )
+        self.space.set_sysctls({"ipv4/ip_forward": "1", "ipv4/conf/all/send_redirects": "0", **_FORWARD6})
         self.space.ip(
-            "link add backbone type bridge",
+            "link add backbone type bridge forward_delay 0 mcast_snooping 0",
             f"addr add {_BACKBONE} dev backbone",
             f"addr add {_BACKBONE6} dev backbone nodad",
             "link set backbone up",
