@@ -1,0 +1,20 @@
+"""Every action that the sandbox knows: importing the modules of the families registers them."""
+
+from generator.sandbox.api.call import ACTIONS
+from generator.sandbox.api.ecs import (
+    commands,
+    enis,
+    groups,
+    images,
+    instances,
+    keys,
+    launch,
+    places,
+    power,
+    tags,
+)
+from generator.sandbox.api.vpc import eips, gateways, networks
+
+FAMILIES = (commands, enis, groups, images, instances, keys, launch, places, power, tags, eips, gateways, networks)
+
+__all__ = ["ACTIONS", "FAMILIES"]

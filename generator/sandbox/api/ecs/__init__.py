@@ -1,0 +1,1 @@
+"""The calls of the ECS product, version 2014-05-26."""

@@ -1,0 +1,207 @@
+"""Security groups. Their rules are kept and shown; nothing filters by them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from generator.sandbox.api import lookup, paging
+from generator.sandbox.api.call import Body, Call, action, at_most, between, has_tags, json_list, matching, one_of
+from generator.sandbox.api.ecs.instances import shown_tags
+from generator.sandbox.api.errors import ApiError, invalid, missing, not_found
+from generator.sandbox.region.clock import to_seconds
+from generator.sandbox.region.model import Eni, Rule, SecurityGroup
+
+_PROTOCOLS = one_of("TCP", "UDP", "ICMP", "ICMPv6", "GRE", "ALL", "tcp", "udp", "icmp", "gre", "all")
+_RULE = "IpProtocol PortRange SourceCidrIp Policy Priority Description"
+_RULE_LIMITS = {
+    "IpProtocol": _PROTOCOLS,
+    "PortRange": matching(r"-1/-1|[0-9]{1,5}/[0-9]{1,5}"),
+    "SourceCidrIp": matching(r"[0-9.]{7,15}(/[0-9]{1,2})?"),
+    "Policy": one_of("accept", "drop", "Accept", "Drop"),
+    "Priority": between(1, 100),
+}
+
+
+@action(
+    "ecs",
+    "CreateSecurityGroup",
+    required="RegionId",
+    takes="SecurityGroupName Description VpcId SecurityGroupType Tag ClientToken",
+    ignores="ResourceGroupId",
+    limits={
+        "SecurityGroupName": matching(r"(?!https?://)[^\W\d_][\w.:-]{1,127}", "InvalidSecurityGroupName.Malformed"),
+        "SecurityGroupType": one_of("normal", "enterprise"),
+        "Tag": at_most(20),
+    },
+)
+def create_security_group(call: Call) -> Body:
+    """Make a security group in a VPC."""
+    if not call.text("VpcId"):
+        # Without a VPC it would be one of the classic network, which is gone.
+        raise missing("VpcId")
+    group = SecurityGroup(
+        id=call.new("sg"),
+        name=call.text("SecurityGroupName"),
+        description=call.text("Description"),
+        vpc=lookup.vpc(call, call.text("VpcId")).id,
+        type=call.text("SecurityGroupType", "normal"),
+        created=call.now,
+        tags=call.tags(),
+    )
+    call.region.put(group)
+    return {"SecurityGroupId": group.id}
+
+
+@action(
+    "ecs",
+    "DescribeSecurityGroups",
+    required="RegionId",
+    takes="SecurityGroupId SecurityGroupIds SecurityGroupName SecurityGroupType VpcId NetworkType Tag PageNumber"
+    " PageSize MaxResults NextToken DryRun",
+    ignores="IsQueryEcsCount",
+    limits={
+        "SecurityGroupIds": json_list(100),
+        "PageNumber": between(1, 10**6),
+        "PageSize": between(1, 100),
+        "MaxResults": between(1, 100),
+    },
+)
+def describe_security_groups(call: Call) -> Body:
+    """Show security groups."""
+    several = call.items("SecurityGroupIds")
+    found = [
+        one
+        for one in call.region.all(SecurityGroup)
+        if (not several or one.id in several)
+        # Empty is no condition: Packer 1.6 sends all of them so.
+        and (call.text("SecurityGroupId") or one.id) == one.id
+        and (call.text("SecurityGroupName") or one.name) == one.name
+        and (call.text("SecurityGroupType") or one.type) == one.type
+        and (call.text("VpcId") or one.vpc) == one.vpc
+        and call.text("NetworkType", "vpc") == "vpc"
+        and has_tags(one.tags, call.items("Tag"))
+    ]
+    page, fields = paging.either(call, found)
+    return {"SecurityGroups": [_shown(call, one) for one in page], "RegionId": call.region.name, **fields}
+
+
+def _shown(call: Call, one: SecurityGroup) -> Mapping[str, Any]:
+    return {
+        "SecurityGroupId": one.id,
+        "SecurityGroupName": one.name,
+        "SecurityGroupType": one.type,
+        "Description": one.description,
+        "VpcId": one.vpc,
+        "CreationTime": to_seconds(one.created),
+        "RuleCount": len(one.rules),
+        "ServiceManaged": False,
+        "Tags": shown_tags(one.tags),
+    }
+
+
+@action(
+    "ecs",
+    "DescribeSecurityGroupAttribute",
+    required="RegionId SecurityGroupId",
+    takes="Direction",
+    ignores="NicType MaxResults",
+    limits={"Direction": one_of("ingress", "egress", "all")},
+)
+def describe_security_group_attribute(call: Call) -> Body:
+    """Show the rules of a security group."""
+    group = _group(call)
+    shown = [
+        {
+            "SecurityGroupRuleId": rule.id,
+            "Direction": rule.direction,
+            "IpProtocol": rule.protocol,
+            "PortRange": rule.ports,
+            "SourceCidrIp": rule.cidr,
+            "Policy": rule.policy,
+            "Priority": str(rule.priority),
+            "NicType": "intranet",
+            "Description": rule.description,
+            "CreateTime": to_seconds(rule.created),
+        }
+        for rule in group.rules
+        if call.text("Direction", "all") in ("all", rule.direction)
+    ]
+    return {
+        "SecurityGroupId": group.id,
+        "SecurityGroupName": group.name,
+        "Description": group.description,
+        "VpcId": group.vpc,
+        "RegionId": call.region.name,
+        "InnerAccessPolicy": "Accept",
+        "Permissions": shown,
+    }
+
+
+@action(
+    "ecs",
+    "AuthorizeSecurityGroup",
+    required="RegionId SecurityGroupId",
+    takes=f"{_RULE} {' '.join(f'Permissions.{name}' for name in _RULE.split())} ClientToken",
+    ignores="NicType Permissions.NicType",
+    limits={
+        **_RULE_LIMITS,
+        **{f"Permissions.{name}": limit for name, limit in _RULE_LIMITS.items()},
+        "Permissions": at_most(100),
+    },
+)
+def authorize_security_group(call: Call) -> Body:
+    """Add ingress rules, one at the top level or several; a rule that is there already stays as it is."""
+    group = _group(call)
+    given = call.items("Permissions") or [{name: call.parameters.get(name) for name in _RULE.split()}]
+    rules = list(group.rules)
+    for one in given:
+        rule = _rule(call, one)
+        if not any(_same(rule, other) for other in rules):
+            rules.append(rule)
+    if len(rules) > 200:
+        raise ApiError("AuthorizationLimitExceed", "The limit of authorization records in the group is reached.", 403)
+    call.region.put(replace(group, rules=tuple(rules)))
+    return {}
+
+
+def _rule(call: Call, given: Mapping[str, Any]) -> Rule:
+    for name in ("IpProtocol", "PortRange", "SourceCidrIp"):
+        if not given.get(name):
+            raise missing(name)
+    protocol = str(given["IpProtocol"]).upper()
+    if (given["PortRange"] == "-1/-1") != (protocol not in ("TCP", "UDP")):
+        raise invalid("PortRange", "It does not go with IpProtocol.", "InvalidIpProtocol.ValueNotSupported")
+    return Rule(
+        id=call.new("sgr"),
+        direction="ingress",
+        protocol=protocol,
+        ports=given["PortRange"],
+        cidr=given["SourceCidrIp"],
+        policy=str(given.get("Policy") or "Accept").capitalize(),
+        priority=int(given.get("Priority") or 1),
+        description=given.get("Description") or "",
+        created=call.now,
+    )
+
+
+def _same(one: Rule, other: Rule) -> bool:
+    return replace(one, id="", created=0, description="") == replace(other, id="", created=0, description="")
+
+
+@action("ecs", "DeleteSecurityGroup", required="RegionId SecurityGroupId")
+def delete_security_group(call: Call) -> Body:
+    """Delete a security group that no ENI is in."""
+    group = _group(call)
+    if any(group.id in eni.groups for eni in call.region.all(Eni)):
+        raise ApiError("DependencyViolation", "There is still instance(s) in the specified security group.", 403)
+    call.region.drop(group)
+    return {}
+
+
+def _group(call: Call) -> SecurityGroup:
+    found = call.region.find(SecurityGroup, call.text("SecurityGroupId"))
+    if found is None:
+        raise not_found("InvalidSecurityGroupId", "SecurityGroupId")
+    return found

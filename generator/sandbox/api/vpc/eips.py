@@ -1,0 +1,378 @@
+"""EIPs in NAT mode: each maps to one private IP of an ENI. ECS's own copies of the calls serve clients of old."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from generator.sandbox.api import lookup, paging, tagging
+from generator.sandbox.api.call import (
+    Body,
+    Call,
+    action,
+    at_most,
+    between,
+    comma_list,
+    has_tags,
+    matching,
+    one_of,
+)
+from generator.sandbox.api.errors import ApiError, invalid, missing, not_found
+from generator.sandbox.api.vpc.gateways import reaches_internet
+from generator.sandbox.region.clock import to_seconds
+from generator.sandbox.region.ids import free_eip, free_segment
+from generator.sandbox.region.model import Eip, Eni, Instance, Segment, Vpc, VSwitch
+
+_ALLOCATION = {
+    "Bandwidth": between(1, 500, "InvalidBandwidth.Malformed"),
+    "InternetChargeType": one_of("PayByTraffic", "PayByBandwidth"),
+    "InstanceChargeType": one_of("PostPaid"),
+    "ISP": one_of("BGP", "BGP_PRO"),
+    "Isp": one_of("BGP", "BGP_PRO"),
+    "Name": matching(r"(?!https?://).{1,128}"),
+    "Description": matching(r"(?!https?://).{2,256}"),
+    "EipMask": one_of("28", "27", "26", "25", "24"),
+    "Netmode": one_of("public"),
+    "Tag": at_most(20),
+}
+_PAGES = {"PageNumber": between(1, 10**6), "PageSize": between(1, 100)}
+_STATUSES = one_of("Associating", "Unassociating", "InUse", "Available", "Releasing")
+_BOUND_TO = one_of("EcsInstance", "NetworkInterface")
+
+
+@action(
+    "vpc",
+    "AllocateEipAddress",
+    required="RegionId",
+    takes="Bandwidth InternetChargeType InstanceChargeType ISP Name Description Tag ClientToken",
+    ignores="Netmode ResourceGroupId AutoPay",
+    limits=_ALLOCATION,
+)
+@action(
+    "ecs",
+    "AllocateEipAddress",
+    required="RegionId",
+    takes="Bandwidth InternetChargeType ISP ClientToken",
+    limits=_ALLOCATION,
+)
+def allocate_eip_address(call: Call) -> Body:
+    """Allocate an EIP."""
+    _check_quota(call, 1)
+    taken = {eip.address for eip in call.region.all(Eip)}
+    address = free_eip(taken, call.account.ids.serial)
+    if address is None:
+        raise ApiError("OperationFailed.InsufficientEIP", "There are no EIPs left in the region.")
+    eip = _new(call, str(address), segment="")
+    return {"AllocationId": eip.id, "EipAddress": eip.address}
+
+
+@action(
+    "vpc",
+    "AllocateEipSegmentAddress",
+    required="RegionId EipMask",
+    takes="Bandwidth InternetChargeType Isp ClientToken",
+    ignores="Netmode ResourceGroupId",
+    limits=_ALLOCATION,
+)
+def allocate_eip_segment_address(call: Call) -> Body:
+    """Allocate contiguous EIPs, without name or tags."""
+    mask = int(call.text("EipMask"))
+    _check_quota(call, 2 ** (32 - mask))
+    network = free_segment({eip.address for eip in call.region.all(Eip)}, mask)
+    if network is None:
+        raise ApiError("OperationFailed.InsufficientEIP", "There are no contiguous EIPs left in the region.")
+    segment = call.region.put(Segment(call.new("eipsg"), str(network), network.num_addresses, call.now))
+    for address in network:
+        _new(call, str(address), segment=segment.id)
+    return {"EipSegmentInstanceId": segment.id}
+
+
+def _check_quota(call: Call, more: int) -> None:
+    # Of the account, in all its regions together.
+    held = sum(region.count(Eip) for region in call.account.regions.values())
+    if held + more > call.account.behaviour.eips:
+        raise ApiError("QuotaExceeded.Eip", "Elastic IP address quota exceeded.")
+
+
+def _new(call: Call, address: str, *, segment: str) -> Eip:
+    charge = call.text("InternetChargeType", "PayByBandwidth")
+    if charge == "PayByTraffic" and int(call.text("Bandwidth", "5")) > 200:
+        raise invalid("Bandwidth", "PayByTraffic goes up to 200.", "InvalidBandwidth.Malformed")
+    return call.region.put(
+        Eip(
+            id=call.new("eip"),
+            address=address,
+            name=call.text("Name"),
+            description=call.text("Description"),
+            bandwidth=call.text("Bandwidth", "5"),
+            charge=charge,
+            isp=call.text("ISP") or call.text("Isp") or "BGP",
+            status="Available",
+            created=call.now,
+            segment=segment,
+            tags=call.tags(),
+        )
+    )
+
+
+@action(
+    "vpc",
+    "AssociateEipAddress",
+    required="AllocationId InstanceId",
+    takes="InstanceType Mode PrivateIpAddress ClientToken",
+    # It is for targets in another region, which the sandbox has none of.
+    ignores="InstanceRegionId",
+    limits={
+        "InstanceType": _BOUND_TO,
+        "Mode": one_of("NAT", code="Mode.NotSupport"),
+    },
+)
+@action(
+    "ecs",
+    "AssociateEipAddress",
+    required="AllocationId",
+    takes="InstanceId InstanceType",
+    limits={"InstanceType": _BOUND_TO},
+)
+def associate_eip_address(call: Call) -> Body:
+    """Map an EIP to a private IP of an ENI, or to an instance's primary one."""
+    eip = lookup.eip(call, call.text("AllocationId"))
+    if eip.status == "InUse" and _is_bound_so(call, eip):
+        raise ApiError("InvalidAssociation.Duplicated", "The specified EIP is associated with this target already.")
+    if eip.status != "Available":
+        raise ApiError("IncorrectEipStatus", "The current status of the EIP does not support this operation.")
+    eni, address = _target(call)
+    if call.account.behaviour.serial_binding and any(other.steps for other in call.region.eips_of(eni.id)):
+        raise ApiError("TaskConflict", "The eip operate too frequent, TaskConflict.")
+    if call.region.eip_at(eni.id, address):
+        raise ApiError("ResourceAlreadyAssociated.IpAddress", "The private IP is associated with an EIP already.")
+    if len(call.region.eips_of(eni.id)) >= len(eni.addresses):
+        raise ApiError("InvalidEip.EipQuotaExceeded", "The number of eni assigned eip is more than privateIp.")
+    if not reaches_internet(call, eni.vswitch):
+        raise ApiError(
+            "OperationFailed.Ipv4GatewayNotOpenedInVpc", "The vSwitch has no default route to the IPv4 gateway."
+        )
+    call.region.put(
+        replace(
+            eip,
+            status="Associating",
+            eni=eni.id,
+            private_ip=address,
+            bound_as=call.text("InstanceType", "EcsInstance"),
+            steps=call.steps((call.delays.associating, "InUse")),
+        )
+    )
+    return {}
+
+
+def _target(call: Call) -> tuple[Eni, str]:
+    if not call.text("InstanceId"):
+        raise missing("InstanceId")
+    if call.text("InstanceType", "EcsInstance") == "EcsInstance":
+        instance = call.region.find(Instance, call.text("InstanceId"))
+        if instance is None:
+            raise not_found("InvalidInstanceId", "InstanceId")
+        if instance.status not in ("Running", "Stopped"):
+            raise ApiError("IncorrectInstanceStatus", "The status of the instance does not support this operation.")
+        eni = call.region.enis_of(instance.id)[0]
+    else:
+        eni = lookup.eni(call, call.text("InstanceId"))
+        if eni.status not in ("Available", "InUse"):
+            raise ApiError(
+                "InvalidStatus.EniStatusNotSupport", "The status of the ENI does not support this operation."
+            )
+        if eni.instance and call.region.get(Instance, eni.instance).status not in ("Running", "Stopped"):
+            raise ApiError("InvalidStatus.EcsStatusNotSupport", "The status of the instance does not support it.")
+    address = call.text("PrivateIpAddress", eni.addresses[0])
+    if address not in eni.addresses:
+        raise ApiError("InvalidPrivateIpAddress.NotFound", "The private IP is not one of the network interface's.", 404)
+    return eni, address
+
+
+def _is_bound_so(call: Call, eip: Eip) -> bool:
+    owner = call.region.get(Eni, eip.eni)
+    named = call.text("InstanceId") in (owner.id, owner.instance)
+    return named and call.text("PrivateIpAddress", owner.addresses[0]) == eip.private_ip
+
+
+@action(
+    "vpc",
+    "UnassociateEipAddress",
+    required="AllocationId",
+    takes="InstanceId InstanceType PrivateIpAddress ClientToken",
+    ignores="Force",
+    limits={"InstanceType": _BOUND_TO},
+)
+@action(
+    "ecs",
+    "UnassociateEipAddress",
+    required="AllocationId",
+    takes="InstanceId InstanceType",
+    limits={"InstanceType": _BOUND_TO},
+)
+def unassociate_eip_address(call: Call) -> Body:
+    """End the association of an EIP."""
+    eip = lookup.eip(call, call.text("AllocationId"))
+    if eip.status != "InUse":
+        raise ApiError("IncorrectEipStatus", "The current status of the EIP does not support this operation.")
+    eni = call.region.get(Eni, eip.eni)
+    if call.text("InstanceId") not in ("", eni.id, eni.instance):
+        raise ApiError("InvalidAssociation.NotExists", "The EIP is not associated with the specified instance.")
+    if call.text("PrivateIpAddress", eip.private_ip) != eip.private_ip:
+        raise ApiError("InvalidAssociation.NotExists", "The EIP is not associated with the specified private IP.")
+    call.region.put(replace(eip, status="Unassociating", steps=call.steps((call.delays.unassociating, "Available"))))
+    return {}
+
+
+@action("vpc", "ReleaseEipAddress", required="AllocationId")
+@action("ecs", "ReleaseEipAddress", required="AllocationId")
+def release_eip_address(call: Call) -> Body:
+    """Release an EIP that is bound to nothing; those of a segment go with it only."""
+    eip = lookup.eip(call, call.text("AllocationId"))
+    if eip.status != "Available":
+        raise ApiError("IncorrectEipStatus", "The current status of the EIP does not support this operation.")
+    if eip.segment:
+        raise ApiError("OperationDenied.SegmentEip", "The EIP is of a segment, which is released as a whole.", 403)
+    call.region.drop(eip)
+    return {}
+
+
+@action("vpc", "ReleaseEipSegmentAddress", required="SegmentInstanceId", takes="ClientToken")
+def release_eip_segment_address(call: Call) -> Body:
+    """Release a segment none of whose EIPs is bound."""
+    segment = call.region.find(Segment, call.text("SegmentInstanceId"))
+    if segment is None:
+        raise not_found("InvalidSegmentInstanceId", "SegmentInstanceId")
+    eips = [eip for eip in call.region.all(Eip) if eip.segment == segment.id]
+    if any(eip.status != "Available" for eip in eips):
+        raise ApiError("IncorrectEipStatus", "An EIP of the segment is not Available.")
+    for eip in eips:
+        call.region.drop(eip)
+    call.region.drop(segment)
+    return {}
+
+
+_COMMON_FILTERS = "AllocationId EipAddress AssociatedInstanceId AssociatedInstanceType Status ChargeType ISP"
+_FILTER_LIMITS = {
+    "AllocationId": comma_list(50),
+    "EipAddress": comma_list(50),
+    "AssociatedInstanceType": _BOUND_TO,
+    "Status": _STATUSES,
+    **_PAGES,
+}
+
+
+@action(
+    "vpc",
+    "DescribeEipAddresses",
+    required="RegionId",
+    takes=f"{_COMMON_FILTERS} EipName SegmentInstanceId Tag PageNumber PageSize DryRun",
+    ignores="IncludeReservationData",
+    limits=_FILTER_LIMITS,
+)
+def describe_eip_addresses(call: Call) -> Body:
+    """Show EIPs."""
+    found = [eip for eip in _candidates(call) if _is_wanted(call, eip)]
+    page, fields = paging.by_number(call, found)
+    return {"EipAddresses": [_shown(call, eip) for eip in page], **fields}
+
+
+@action(
+    "ecs",
+    "DescribeEipAddresses",
+    required="RegionId",
+    takes=f"{_COMMON_FILTERS} PageNumber PageSize",
+    limits=_FILTER_LIMITS,
+)
+def describe_eip_addresses_of_old(call: Call) -> Body:
+    """Show EIPs to clients of old, which know fewer fields."""
+    body = describe_eip_addresses(call)
+    names = "AllocationId IpAddress Status Bandwidth ChargeType InternetChargeType InstanceId InstanceType RegionId"
+    shown = [{name: one[name] for name in (*names.split(), "AllocationTime")} for one in body["EipAddresses"]]
+    return {**body, "EipAddresses": shown}
+
+
+def _candidates(call: Call) -> list[Eip]:
+    if not call.items("AllocationId"):
+        return call.region.all(Eip)
+    named = (call.region.find(Eip, key) for key in dict.fromkeys(call.items("AllocationId")))
+    return sorted((eip for eip in named if eip), key=call.region.position)
+
+
+def _is_wanted(call: Call, eip: Eip) -> bool:
+    said = call.parameters
+    return (
+        eip.address in (said.get("EipAddress") or (eip.address,))
+        and (said.get("Status") or eip.status) == eip.status
+        and said.get("EipName", eip.name) == eip.name
+        and said.get("ISP", eip.isp) == eip.isp
+        and said.get("ChargeType", "PostPaid") == "PostPaid"
+        and said.get("SegmentInstanceId", eip.segment) == eip.segment
+        and said.get("AssociatedInstanceType", eip.bound_as) == eip.bound_as
+        and ("AssociatedInstanceId" not in said or said["AssociatedInstanceId"] == _bound_to(call, eip))
+        and has_tags(eip.tags, call.items("Tag"))
+    )
+
+
+def _bound_to(call: Call, eip: Eip) -> str:
+    return call.region.get(Eni, eip.eni).instance if eip.bound_as == "EcsInstance" else eip.eni
+
+
+def _shown(call: Call, eip: Eip) -> dict[str, Any]:
+    return {
+        "AllocationId": eip.id,
+        "IpAddress": eip.address,
+        "Name": eip.name,
+        "Description": eip.description,
+        "Status": eip.status,
+        "RegionId": call.region.name,
+        "InstanceId": _bound_to(call, eip) if eip.eni else "",
+        "InstanceType": eip.bound_as,
+        "InstanceRegionId": call.region.name if eip.eni else "",
+        "PrivateIpAddress": eip.private_ip if eip.bound_as == "NetworkInterface" else "",
+        "Mode": "NAT" if eip.bound_as == "NetworkInterface" else "",
+        "VpcId": call.region.get(Eni, eip.eni).vpc if eip.eni else "",
+        "Bandwidth": eip.bandwidth,
+        "EipBandwidth": eip.bandwidth,
+        "ISP": eip.isp,
+        "ChargeType": "PostPaid",
+        "InternetChargeType": eip.charge,
+        "AllocationTime": to_seconds(eip.created),
+        "ExpiredTime": "",
+        "BusinessStatus": "Normal",
+        "SegmentInstanceId": eip.segment,
+        "Netmode": "public",
+        "DeletionProtection": False,
+        "OperationLocks": [],
+        "Tags": [{"Key": key, "Value": value} for key, value in eip.tags],
+    }
+
+
+# Tags
+
+_KINDS: dict[str, type] = {"EIP": Eip, "VPC": Vpc, "VSWITCH": VSwitch}
+_MANY = {"ResourceId": at_most(20), "Tag": at_most(20), "TagKey": at_most(20), "MaxResults": between(1, 50)}
+
+
+@action("vpc", "TagResources", required="RegionId ResourceType ResourceId Tag", limits=_MANY)
+def tag_resources(call: Call) -> Body:
+    """Add tags to up to 20 resources."""
+    return tagging.tag(call, _KINDS, call.items("ResourceId"))
+
+
+@action("vpc", "UnTagResources", required="RegionId ResourceType ResourceId", takes="TagKey All", limits=_MANY)
+def untag_resources(call: Call) -> Body:
+    """Take tags from up to 20 resources."""
+    return tagging.untag(call, _KINDS, call.items("ResourceId"), call.items("TagKey"), every=call.flag("All"))
+
+
+@action(
+    "vpc",
+    "ListTagResources",
+    required="RegionId ResourceType",
+    takes="ResourceId Tag NextToken MaxResults",
+    limits={**_MANY, "NextToken": matching(r"[0-9]{0,9}")},
+)
+def list_tag_resources(call: Call) -> Body:
+    """Show tags of resources."""
+    return tagging.listed(call, _KINDS)

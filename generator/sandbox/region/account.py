@@ -1,0 +1,172 @@
+"""The account: its regions, its clock, its quotas, and the one way in which state changes."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+from generator.errors import UsageError
+from generator.sandbox.region import lifecycle, seeding
+from generator.sandbox.region.behaviour import OTHER_WINDOW, Behaviour
+from generator.sandbox.region.clock import Clock
+from generator.sandbox.region.faults import Faults
+from generator.sandbox.region.ids import Ids
+from generator.sandbox.region.model import CommandResult, Image, Invocation, Snapshot
+from generator.sandbox.region.plane import NullPlane, Plane
+from generator.sandbox.region.region import Region
+from generator.sandbox.region.store import Store
+
+OWNER_ID = "1234567890123456"
+
+
+class Account:
+    """Everything behind the API. One thread uses it at a time.
+
+    `folder` keeps the state, None for a state that ends with the process; `seed` decides all names. A state that was
+    kept goes on with its own seed and home region.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        home: str = "cn-hangzhou",
+        seed: int = 0,
+        clock: Clock | None = None,
+        behaviour: Behaviour | None = None,
+        plane: Plane | None = None,
+    ) -> None:
+        if home not in seeding.REGIONS:
+            raise UsageError(f"no region {home}", hint=f"the sandbox has {', '.join(seeding.REGIONS)}")
+        self.clock = clock or Clock()
+        self.behaviour = behaviour or Behaviour()
+        self.plane: Plane = plane or NullPlane()
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        self._store = Store(folder / "region.sqlite3" if folder else None)
+        kept = self._store.settings()
+        self.clock.not_before(float(kept.get("now", 0)))
+        self.home = str(kept.get("home", home))
+        self.ids = Ids(int(kept.get("seed", seed)), int(kept.get("serial", 0)))
+        self.faults = Faults(self.ids.seed)
+        self.regions = {name: Region(name) for name in seeding.REGIONS}
+        self._due: list[tuple[float, int, str, type, str]] = []
+        self._scheduled = 0
+        self._counted: dict[tuple[str, str], tuple[int, int]] = {}
+        self._open(seeded=bool(kept))
+
+    def _open(self, *, seeded: bool) -> None:
+        if seeded:
+            for name, position, record in self._store.load():
+                self.regions[name].restore(record, position)
+                self._schedule(name, record)
+            for name, region in self.regions.items():
+                for event in lifecycle.as_it_stands(region):
+                    self.plane.apply(name, event)
+            return
+        with self.transaction():
+            for region in self.regions.values():
+                seeding.seed(region, self.ids, self.clock.now(), home=region.name == self.home)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the state's file."""
+        self._store.close()
+
+    # Changes
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make what the block changes all happen, and be kept, or, if it raises, nothing of it."""
+        serial = self.ids.serial
+        try:
+            yield
+        except BaseException:
+            self.ids.serial = serial
+            for region in self.regions.values():
+                region.undo()
+            raise
+        self._commit()
+
+    def _commit(self) -> None:
+        changes = [change for region in self.regions.values() for change in region.changes()]
+        if not changes:
+            return
+        settings = {"now": self.clock.now(), "serial": self.ids.serial, "seed": self.ids.seed, "home": self.home}
+        self._store.commit(changes, settings)
+        for name, region in self.regions.items():
+            for record in region.touched():
+                self._schedule(name, record)
+            for event in region.settle():
+                self.plane.apply(name, event)
+
+    def _schedule(self, region: str, record: Any) -> None:
+        if steps := getattr(record, "steps", ()):
+            self._scheduled += 1
+            heapq.heappush(self._due, (steps[0][0], self._scheduled, region, type(record), record.id))
+
+    def settle(self) -> float | None:
+        """Take every step whose time has come, and return the moment of the next one, None without any."""
+        while self._due and self._due[0][0] <= self.clock.now():
+            moment, _, name, kind, key = heapq.heappop(self._due)
+            record = self.regions[name].find(kind, key)
+            # A record that changed since has been scheduled anew, at another moment or for nothing.
+            if record is not None and record.steps and record.steps[0][0] == moment:
+                with self.transaction():
+                    lifecycle.advance(self.regions[name], record)
+        return self._due[0][0] if self._due else None
+
+    # What a plane reports
+
+    def finish_image(self, region: str, image: str, *, failed: bool = False) -> None:
+        """Say that an image which the plane captured is ready, or that it failed."""
+        where = self.regions[region]
+        with self.transaction():
+            if found := where.find(Image, image):
+                where.put(replace(found, status="CreateFailed" if failed else "Available", steps=()))
+                if snapshot := where.find(Snapshot, found.snapshot):
+                    where.put(replace(snapshot, status="failed" if failed else "accomplished", steps=()))
+
+    def finish_command(self, region: str, invocation: str, result: CommandResult) -> None:
+        """Say what a command gave that the plane ran."""
+        where = self.regions[region]
+        with self.transaction():
+            if found := where.find(Invocation, invocation):
+                now = self.clock.now()
+                where.put(replace(found, status=outcome(result), finished=now, result=result, steps=()))
+
+    # Quotas
+
+    def admit(self, region: str, action: str) -> bool:
+        """Count a call of an action, and return whether the window of this minute still had room for it."""
+        windows = self.behaviour.windows
+        if windows is None:
+            return True
+        window = int(self.clock.now() // 60)
+        seen, count = self._counted.get((region, action), (window, 0))
+        count = count + 1 if seen == window else 1
+        self._counted[region, action] = (window, count)
+        return count <= windows.get(action, OTHER_WINDOW)
+
+
+def outcome(result: CommandResult) -> str:
+    """Return the status of an invocation with this result."""
+    return "Success" if result.exit_code == 0 else "Failed"
+
+
+def after(account: Account, *steps: tuple[float, str]) -> tuple[tuple[float, str], ...]:
+    """Return steps from delays in seconds, each counted from the one before, and the statuses that they bring."""
+    moment, found = account.clock.now(), []
+    for delay, status in steps:
+        moment += delay
+        found.append((moment, status))
+    return tuple(found)
