@@ -155,6 +155,12 @@ class Container:
         """The container's file system as it sees it; while it runs."""
         return Path(f"/proc/{self._leader}/root")
 
+    @property
+    def enter(self) -> tuple[str, ...]:
+        """What to put before a program for it to run inside, as root."""
+        kinds = ("--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd=/")
+        return ("nsenter", f"--target={self._leader}", *kinds, "--")
+
     def run(
         self,
         argv: Sequence[str],
@@ -165,19 +171,8 @@ class Container:
         timeout: float | None = 60,
     ) -> Result:
         """Run a program inside, as root; like `generator.run.run`."""
-        enter = [
-            "nsenter",
-            f"--target={self._leader}",
-            "--mount",
-            "--uts",
-            "--ipc",
-            "--net",
-            "--pid",
-            "--root",
-            "--wd=/",
-        ]
         inside = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", **(env or {})}
-        return run([*enter, "--", *argv], check=check, stdin=stdin, env=inside, timeout=timeout)
+        return run([*self.enter, *argv], check=check, stdin=stdin, env=inside, timeout=timeout)
 
     def poweroff(self) -> None:
         """Shut down in order; killed when that takes too long."""
