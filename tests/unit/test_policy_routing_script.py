@@ -40,7 +40,7 @@ def library() -> str:
 
 def call(function: str, variables: dict[str, str], shell: Sequence[str] = ("sh",)) -> list[str]:
     """Return what a function of the script prints, with these variables set."""
-    assignments = "INPUT_CONFIG='cfg 1001 10001 eth0 1000 64'\n" + "".join(f'{name}="${name}_"\n' for name in variables)
+    assignments = "INPUT_CONFIG='cfg 1001 10001 eth0 1000 64 100'\n" + "".join(f'{name}="${name}_"\n' for name in variables)
     done = subprocess.run(
         [*shell, "-c", f"{library()}\n{assignments}{function}"],
         env={"PATH": "/usr/bin:/bin", **{f"{name}_": value for name, value in variables.items()}},
@@ -147,6 +147,22 @@ def test_ipv6_addresses_compare_whatever_their_spelling() -> None:
     ]
 
 
+def test_an_empty_answer_takes_no_ipv6_address_away() -> None:
+    known = RECORD.replace("- - -", "2408:0:0:0:0:0:0:a 2408:0:0:0:0:0:0:fff7 2408::/64")
+    empty = answers().replace("|ipv6s 404 ", "|ipv6s 200 ")
+    assert records(empty) == [RECORD]
+    assert records(empty, known) == [known]
+    assert records(answers(), known) == [RECORD]
+
+
+def test_the_configured_interface_is_the_primary_one_until_the_service_says_which_is() -> None:
+    silent = answers().replace(f"ans mac 200 {PRIMARY}", "ans mac 404 ")
+    variables = {"DEVICES": DEVICES, "RECORDS": "", "ANSWERS": silent}
+    assert f"primary {PRIMARY}" in call("interpret", variables)
+    other = {**variables, "RECORDS": f"primary {SECONDARY}"}
+    assert f"primary {SECONDARY}" in call("interpret", other)
+
+
 @given(st.ip_addresses(v=6))
 @settings(max_examples=40, deadline=None)
 def test_every_spelling_of_an_ipv6_address_is_the_same(address: ipaddress.IPv6Address) -> None:
@@ -193,7 +209,7 @@ def test_other_names_are_numbered_in_their_natural_order_and_keep_their_numbers(
 
 
 def test_the_largest_table_number_is_written_out() -> None:
-    lines = desired(f"{device('eth0', 1, 2)}\n{device('eth1', 2, 3)}", INPUT_CONFIG="cfg 4294967000 32000 eth0 1000 64")
+    lines = desired(f"{device('eth0', 1, 2)}\n{device('eth1', 2, 3)}", INPUT_CONFIG="cfg 4294967000 32000 eth0 1000 64 100")
     assert lines[1][6:8] == ["4294967000", "32000"]
 
 
