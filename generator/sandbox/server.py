@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import uuid
@@ -43,8 +42,7 @@ class Server:
         self.gate = Gate(self.keys)
         self._in_flight: set[tuple[str, str]] = set()
         self._runner: web.ServerRunner | None = None
-        self._ticking: asyncio.Task[None] | None = None
-        self._woken = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def url(self) -> str:
@@ -66,29 +64,27 @@ class Server:
         site = web.TCPSite(self._runner, self.host, self.port)
         await site.start()
         self.port = int(self._runner.addresses[0][1])
-        self._ticking = asyncio.create_task(self._tick())
+        self._settle()
 
     async def stop(self) -> None:
         """End serving; what was answered is kept already."""
-        if self._ticking:
-            self._ticking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._ticking
+        if self._timer:
+            self._timer.cancel()
         if self._runner:
             await self._runner.cleanup()
 
-    async def _tick(self) -> None:
-        """Take transitions when they are due, so that the data plane follows without anybody's asking."""
-        while True:
-            self._woken.clear()
-            try:
-                due = self.account.settle()
-            except Exception:
-                LOG.exception("a transition failed")
-                continue
-            wait = None if due is None else max(0.001, self.account.clock.seconds_until(due))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), wait)
+    def _settle(self) -> None:
+        """Take transitions that are due, and come back for the next: the data plane follows unasked."""
+        if self._timer:
+            self._timer.cancel()
+        try:
+            due = self.account.settle()
+        except Exception:
+            LOG.exception("a transition failed")
+            due = self.account.clock.now()
+        if due is not None:
+            wait = max(0.001, self.account.clock.seconds_until(due))
+            self._timer = asyncio.get_running_loop().call_later(wait, self._settle)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.method == "CONNECT":
@@ -121,7 +117,7 @@ class Server:
         if fault and fault.kind is Kind.SLOW:
             await self._slowly(prepared, fault.seconds)
         body = dispatch.carry_out(prepared)
-        self._woken.set()
+        self._settle()
         if fault and fault.kind is Kind.LOST:
             return _broken(request)
         return _json({"RequestId": request_id, **body}, 200)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -135,14 +135,29 @@ def clients(url: str, key: str = "", secret: str = "") -> tuple[Any, Any]:
 
 
 def call(client: Any, name: str, parameters: dict[str, Any]) -> Any:
-    """Call an action with the SDK's own request model and method."""
+    """Call an action with the SDK's own request model and method.
+
+    Parameters have the model's names; what is a model of its own is given by wire names: `tag=[{"Key": "a"}]`.
+    """
     models = importlib.import_module(type(client).__module__.replace(".client", ".models"))
     request = getattr(models, f"{name}Request")()
+    nested = {key: value for key, value in parameters.items() if _is_nested(value)}
+    if nested:
+        request.from_map({key.title().replace("_", ""): value for key, value in nested.items()})
     for attribute, value in parameters.items():
         assert hasattr(request, attribute), f"{name} has no {attribute}"
-        setattr(request, attribute, value)
-    method = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name.replace("VSwitch", "Vswitch")).lower()
-    return getattr(client, method)(request).body
+        if attribute not in nested:
+            setattr(request, attribute, value)
+    return getattr(client, _method(client.__class__, name))(request).body
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and bool(value) and isinstance(value[0], dict))
+
+
+@cache
+def _method(client: type[Any], action: str) -> str:
+    return next(name for name in dir(client) if name.replace("_", "") == action.lower())
 
 
 def refusal(work: Callable[[], Any]) -> tuple[str, int]:

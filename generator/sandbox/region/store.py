@@ -39,20 +39,21 @@ class Store:
     """The records of an account's regions in a file, or nowhere (`path` None)."""
 
     def __init__(self, path: Path | None) -> None:
-        self._db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=OFF")
-        # One server at a time: a second one would answer from what it read before the first one's changes.
-        self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
+        self._db = sqlite3.connect(path or ":memory:", timeout=0.5, isolation_level=None, check_same_thread=False)
         self._persistent = path is not None
         try:
             self._prepare(path)
-        except sqlite3.OperationalError as error:
-            raise MultieipError(f"{path}: {error}", hint="another sandbox may use this directory") from error
         except sqlite3.DatabaseError as error:
-            raise MultieipError(f"{path}: {error}", hint="remove the file to begin anew") from error
+            self._db.close()
+            locked = isinstance(error, sqlite3.OperationalError)
+            hint = "another sandbox may use this directory" if locked else "remove the file to begin anew"
+            raise MultieipError(f"{path}: {error}", hint=hint) from error
 
     def _prepare(self, path: Path | None) -> None:
+        # One server at a time: a second one would answer from what it read before the first one's changes.
+        self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=OFF")
         found = self._db.execute("PRAGMA user_version").fetchone()[0]
         if found not in (0, FORMAT):
             raise MultieipError(f"{path} was written by another version", hint="remove the file to begin anew")

@@ -48,7 +48,7 @@ _SINGLE = (
 # What changes nothing that a client of this region could see.
 _IGNORED = (
     "IoOptimized SystemDisk.PerformanceLevel SystemDisk.DiskName SystemDisk.Description SpotDuration SpotPriceLimit"
-    " SpotInterruptionBehavior SecurityEnhancementStrategy InternetMaxBandwidthIn CreditSpecification AutoReleaseTime"
+    " SpotInterruptionBehavior SecurityEnhancementStrategy InternetMaxBandwidthIn CreditSpecification"
     " PasswordInherit ResourceGroupId Tenancy"
 )
 
@@ -78,7 +78,8 @@ class _Nic:
     " NetworkInterface.PrimaryIpAddress NetworkInterface.SecondaryPrivateIpAddressCount"
     " NetworkInterface.NetworkInterfaceId NetworkInterface.NetworkInterfaceName NetworkInterface.Description"
     " NetworkInterface.DeleteOnRelease NetworkInterface.QueueNumber NetworkInterfaceQueueNumber",
-    ignores=f"{_IGNORED} NetworkInterface.NetworkInterfaceTrafficMode NetworkInterface.NetworkCardIndex",
+    ignores=f"{_IGNORED} AutoReleaseTime NetworkInterface.NetworkInterfaceTrafficMode"
+    " NetworkInterface.NetworkCardIndex",
     limits={
         **_SINGLE_LIMITS,
         "Amount": between(1, 100, "InvalidParameter.Amount"),

@@ -1,0 +1,476 @@
+"""ENIs, their private IPs, and the EIPs that map to them, through the official SDK."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from generator.sandbox.region import plane
+from generator.sandbox.region.behaviour import Behaviour, Delays
+from generator.sandbox.region.clock import SteppedClock
+from tests.sandbox.region import GROUP, REGION, VSWITCH, ZONE, Cloud, Recorder, refusal, served
+
+
+@pytest.fixture
+def cloud() -> Iterator[Cloud]:
+    with served() as one:
+        yield one
+
+
+def create(cloud: Cloud, **changes: Any) -> Any:
+    parameters = {"region_id": REGION, "v_switch_id": VSWITCH, "security_group_id": GROUP, **changes}
+    return cloud.do("CreateNetworkInterface", **{key: value for key, value in parameters.items() if value})
+
+
+def eni(cloud: Cloud, key: str) -> Any:
+    body = cloud.do("DescribeNetworkInterfaces", region_id=REGION, network_interface_id=[key])
+    return next(iter(body.network_interface_sets.network_interface_set), None)
+
+
+def attach(cloud: Cloud, key: str, instance: str) -> None:
+    cloud.do("AttachNetworkInterface", region_id=REGION, network_interface_id=key, instance_id=instance)
+    cloud.until(lambda: eni(cloud, key).status == "InUse")
+
+
+def addresses(cloud: Cloud, key: str) -> list[str]:
+    return [one.private_ip_address for one in eni(cloud, key).private_ip_sets.private_ip_set]
+
+
+# ENIs
+
+
+def test_an_eni_is_made_with_its_private_ips_and_tags_at_once(cloud: Cloud) -> None:
+    body = create(cloud, secondary_private_ip_address_count=9, tag=[{"Key": "a", "Value": "b"}], queue_number=2)
+    assert body.status == "Available"
+    assert len(body.private_ip_sets.private_ip_set) == 10
+    assert body.private_ip_sets.private_ip_set[0].primary
+    shown = eni(cloud, body.network_interface_id)
+    assert (shown.status, shown.type, shown.tags.tag[0].tag_key) == ("Available", "Secondary", "a")
+
+
+def test_an_eni_may_have_private_ips_of_one_s_choice(cloud: Cloud) -> None:
+    chosen = ["172.16.5.2", "172.16.5.3"]
+    body = create(cloud, primary_ip_address="172.16.5.1", private_ip_address=chosen)
+    assert addresses(cloud, body.network_interface_id) == ["172.16.5.1", *chosen]
+    code, _ = refusal(lambda: create(cloud, primary_ip_address="172.16.5.2"))
+    assert code == "InvalidPrivateIpAddress.Duplicated"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"v_switch_id": None}, "MissingParameter"),
+        ({"security_group_id": None}, "MissingParameter"),
+        ({"security_group_ids": [GROUP]}, "InvalidParameter.Conflict"),
+        ({"secondary_private_ip_address_count": 50}, "InvalidParameter"),
+        (
+            {"secondary_private_ip_address_count": 2, "private_ip_address": ["172.16.5.2"]},
+            "InvalidParameter.Conflict",
+        ),
+        ({"private_ip_address": ["172.16.5.2", "172.16.5.2"]}, "InvalidPrivateIpAddress.Duplicated"),
+        ({"private_ip_address": ["172.16.5.1"] * 11}, "InvalidParameter"),
+        ({"queue_number": 2049}, "InvalidParameter"),
+        ({"ipv_4prefix_count": 1}, "Sandbox.NotEmulated"),
+        ({"network_interface_name": "http://x"}, "InvalidEniName.Malformed"),
+    ],
+)
+def test_an_eni_that_cannot_be_is_refused(cloud: Cloud, changes: dict[str, Any], code: str) -> None:
+    assert refusal(lambda: create(cloud, **changes))[0] == code
+
+
+def test_an_eni_attaches_and_detaches_over_statuses_of_their_own() -> None:
+    clock = SteppedClock()
+    with served(clock=clock, behaviour=Behaviour(delays=Delays(attaching=5, detaching=5, visible=0))) as cloud:
+        instance = _running(cloud, clock)
+        key = create(cloud).network_interface_id
+        cloud.do("AttachNetworkInterface", region_id=REGION, network_interface_id=key, instance_id=instance)
+        assert eni(cloud, key).status == "Attaching"
+        code, _ = refusal(lambda: attach(cloud, key, instance))
+        assert code == "InvalidOperation.InvalidEniState"
+        clock.advance(6)
+        shown = eni(cloud, key)
+        assert (shown.status, shown.instance_id) == ("InUse", instance)
+        cloud.do("DetachNetworkInterface", region_id=REGION, network_interface_id=key, instance_id=instance)
+        assert eni(cloud, key).status == "Detaching"
+        cloud.do("DetachNetworkInterface", region_id=REGION, network_interface_id=key, instance_id=instance)
+        clock.advance(6)
+        shown = eni(cloud, key)
+        assert (shown.status, shown.instance_id) == ("Available", "")
+
+
+def _running(cloud: Cloud, clock: SteppedClock) -> str:
+    from tests.sandbox.region import LAUNCH
+
+    key = cloud.do("RunInstances", **LAUNCH).instance_id_sets.instance_id_set[0]
+    clock.advance(60)
+    assert cloud.status(key) == "Running"
+    return str(key)
+
+
+def test_the_type_bounds_enis_and_private_ips(cloud: Cloud) -> None:
+    (instance,) = cloud.launch()
+    wide = create(cloud, secondary_private_ip_address_count=6).network_interface_id
+    assert refusal(lambda: attach(cloud, wide, instance))[0] == "InvalidOperation.Ipv4CountExceeded"
+    full = create(cloud, secondary_private_ip_address_count=5).network_interface_id
+    attach(cloud, full, instance)
+    attach(cloud, create(cloud).network_interface_id, instance)
+    spare = create(cloud).network_interface_id
+    assert refusal(lambda: attach(cloud, spare, instance)) == ("EniPerInstanceLimitExceeded", 403)
+    more = {"region_id": REGION, "secondary_private_ip_address_count": 1}
+    code, _ = refusal(lambda: cloud.do("AssignPrivateIpAddresses", network_interface_id=full, **more))
+    assert code == "InvalidOperation.Ipv4CountExceeded"
+
+
+def test_a_primary_eni_stays_where_it_is(cloud: Cloud) -> None:
+    (instance,) = cloud.launch()
+    primary = cloud.enis(instance)[0].network_interface_id
+    for name in ("DetachNetworkInterface", "AttachNetworkInterface"):
+        parameters = {"region_id": REGION, "network_interface_id": primary, "instance_id": instance}
+        code, _ = refusal(lambda name=name, p=parameters: cloud.do(name, **p))  # type: ignore[misc]
+        assert code == "InvalidOperation.InvalidEniType"
+    code, _ = refusal(lambda: cloud.do("DeleteNetworkInterface", region_id=REGION, network_interface_id=primary))
+    assert code == "InvalidOperation.InvalidEniState"
+
+
+def test_some_types_take_enis_only_while_they_are_stopped(cloud: Cloud) -> None:
+    (instance,) = cloud.launch(instance_type="ecs.ebmg7.32xlarge")
+    key = create(cloud).network_interface_id
+    assert refusal(lambda: attach(cloud, key, instance))[0] == "InvalidOperation.InvalidEcsState"
+    cloud.do("StopInstance", instance_id=instance)
+    cloud.until(lambda: cloud.status(instance) == "Stopped")
+    attach(cloud, key, instance)
+
+
+def test_an_eni_of_another_zone_does_not_attach(cloud: Cloud) -> None:
+    (instance,) = cloud.launch()
+    far = create(cloud, v_switch_id="vsw-bp1sandboxk").network_interface_id
+    assert refusal(lambda: attach(cloud, far, instance))[0] == "InvalidOperation.AvailabilityZoneMismatch"
+
+
+def test_private_ips_come_and_go(cloud: Cloud) -> None:
+    key = create(cloud).network_interface_id
+    first = addresses(cloud, key)
+    body = cloud.do(
+        "AssignPrivateIpAddresses",
+        region_id=REGION,
+        network_interface_id=key,
+        secondary_private_ip_address_count=3,
+        client_token="once",
+    )
+    given = body.assigned_private_ip_addresses_set.private_ip_set.private_ip_address
+    cloud.do(
+        "AssignPrivateIpAddresses",
+        region_id=REGION,
+        network_interface_id=key,
+        secondary_private_ip_address_count=3,
+        client_token="once",
+    )
+    assert addresses(cloud, key) == first + given, "the same token assigned again"
+    cloud.do("UnassignPrivateIpAddresses", region_id=REGION, network_interface_id=key, private_ip_address=given[:2])
+    assert addresses(cloud, key) == first + given[2:]
+    for gone, code in ((first, "InvalidIp.Address"), (given[:1], "InvalidIp.IpUnassigned")):
+        parameters = {"region_id": REGION, "network_interface_id": key, "private_ip_address": gone}
+        assert refusal(lambda p=parameters: cloud.do("UnassignPrivateIpAddresses", **p))[0] == code  # type: ignore[misc]
+
+
+def test_an_eni_changes_its_attributes(cloud: Cloud) -> None:
+    key = create(cloud).network_interface_id
+    cloud.do(
+        "ModifyNetworkInterfaceAttribute",
+        region_id=REGION,
+        network_interface_id=key,
+        network_interface_name="other",
+        description="of another kind",
+        delete_on_release=False,
+    )
+    shown = eni(cloud, key)
+    assert (shown.network_interface_name, shown.description) == ("other", "of another kind")
+    assert shown.delete_on_release is False
+
+
+def test_secondary_enis_go_with_their_instance_unless_they_shall_not(cloud: Cloud) -> None:
+    (instance,) = cloud.launch(network_interface=[{"DeleteOnRelease": False}, {"DeleteOnRelease": True}])
+    primary, kept, gone = (one.network_interface_id for one in cloud.enis(instance))
+    cloud.do("DeleteInstance", instance_id=instance, force=True)
+    cloud.until(lambda: cloud.status(instance) is None)
+    assert eni(cloud, primary) is None
+    assert eni(cloud, gone) is None
+    assert eni(cloud, kept).status == "Available"
+    cloud.do("DeleteNetworkInterface", region_id=REGION, network_interface_id=kept)
+    cloud.until(lambda: eni(cloud, kept) is None)
+    code = refusal(lambda: cloud.do("DeleteNetworkInterface", region_id=REGION, network_interface_id=kept))
+    assert code == ("InvalidEniId.NotFound", 404)
+
+
+def test_an_existing_eni_may_come_with_a_new_instance(cloud: Cloud) -> None:
+    key = create(cloud, secondary_private_ip_address_count=2).network_interface_id
+    (instance,) = cloud.launch(network_interface=[{"NetworkInterfaceId": key}])
+    assert key in [one.network_interface_id for one in cloud.enis(instance)]
+    assert eni(cloud, key).status == "InUse"
+
+
+def test_enis_are_found_by_what_they_are_and_paged(cloud: Cloud) -> None:
+    made = [create(cloud, network_interface_name=f"n{n % 2}x").network_interface_id for n in range(12)]
+    body = cloud.do("DescribeNetworkInterfaces", region_id=REGION, max_results=10)
+    assert [one.network_interface_id for one in body.network_interface_sets.network_interface_set] == made[:10]
+    body = cloud.do("DescribeNetworkInterfaces", region_id=REGION, max_results=10, next_token=body.next_token)
+    assert [one.network_interface_id for one in body.network_interface_sets.network_interface_set] == made[10:]
+    assert body.next_token == ""
+    address = addresses(cloud, made[3])[0]
+    for parameters, expected in (
+        ({"network_interface_name": "n1x"}, made[1::2]),
+        ({"private_ip_address": [address]}, [made[3]]),
+        ({"primary_ip_address": address}, [made[3]]),
+        ({"status": "InUse"}, []),
+        ({"type": "Primary"}, []),
+        ({"security_group_id": GROUP, "v_switch_id": VSWITCH}, made),
+    ):
+        body = cloud.do("DescribeNetworkInterfaces", region_id=REGION, max_results=100, **parameters)
+        assert [one.network_interface_id for one in body.network_interface_sets.network_interface_set] == expected
+    for wrong in ({"max_results": 9}, {"network_interface_id": ["eni-x"] * 101}, {"status": "Lost"}):
+        code, _ = refusal(lambda w=wrong: cloud.do("DescribeNetworkInterfaces", region_id=REGION, **w))  # type: ignore[misc]
+        assert code == "InvalidParameter"
+
+
+# EIPs
+
+
+def test_each_private_ip_of_an_eni_has_its_own_eip(cloud: Cloud) -> None:
+    (instance,) = cloud.launch(network_interface=[{"SecondaryPrivateIpAddressCount": 4}])
+    bound = {}
+    for one in cloud.enis(instance):
+        for private in one.private_ip_sets.private_ip_set:
+            eip = cloud.allocate()
+            cloud.bind(eip, one.network_interface_id, private.private_ip_address)
+            bound[private.private_ip_address] = eip
+    shown = {
+        private.private_ip_address: private.associated_public_ip.allocation_id
+        for one in cloud.enis(instance)
+        for private in one.private_ip_sets.private_ip_set
+    }
+    assert shown == bound
+    assert len(bound) == 6
+
+
+def test_binding_takes_a_while_and_only_queries_are_allowed_meanwhile() -> None:
+    clock = SteppedClock()
+    delays = Delays(associating=5, unassociating=5, visible=0)
+    with served(clock=clock, behaviour=Behaviour(delays=delays)) as cloud:
+        key = create(cloud, secondary_private_ip_address_count=1).network_interface_id
+        first, second = addresses(cloud, key)
+        one, two = cloud.allocate(), cloud.allocate()
+        parameters = {"instance_id": key, "instance_type": "NetworkInterface"}
+        cloud.eip("AssociateEipAddress", allocation_id=one, private_ip_address=first, **parameters)
+        assert cloud.eip_status(one) == "Associating"
+        for name in ("UnassociateEipAddress", "ReleaseEipAddress"):
+            code, _ = refusal(lambda name=name: cloud.eip(name, allocation_id=one))  # type: ignore[misc]
+            assert code == "IncorrectEipStatus"
+        # One at a time for each ENI: what many clients of the cloud meet.
+        other = {"allocation_id": two, "private_ip_address": second, **parameters}
+        assert refusal(lambda: cloud.eip("AssociateEipAddress", **other)) == ("TaskConflict", 400)
+        clock.advance(6)
+        assert cloud.eip_status(one) == "InUse"
+        cloud.eip("AssociateEipAddress", **other)
+        clock.advance(6)
+        cloud.eip("UnassociateEipAddress", allocation_id=one)
+        assert cloud.eip_status(one) == "Unassociating"
+        clock.advance(6)
+        assert cloud.eip_status(one) == "Available"
+
+
+def test_an_eip_that_cannot_be_bound_is_refused(cloud: Cloud) -> None:
+    key = create(cloud).network_interface_id
+    (address,) = addresses(cloud, key)
+    one, two = cloud.allocate(), cloud.allocate()
+    target = {"instance_id": key, "instance_type": "NetworkInterface"}
+
+    def code(**changes: Any) -> str:
+        return refusal(lambda: cloud.eip("AssociateEipAddress", **{"allocation_id": one, **target, **changes}))[0]
+
+    assert code(allocation_id="eip-nothing") == "InvalidAllocationId.NotFound"
+    assert code(instance_id="eni-nothing") == "InvalidEniId.NotFound"
+    assert code(instance_id=None) == "MissingParameter"
+    assert code(private_ip_address="172.16.99.99") == "InvalidPrivateIpAddress.NotFound"
+    assert code(mode="MULTI_BINDED") == "Mode.NotSupport"
+    assert code(instance_type="Balloon") == "InvalidParameter"
+    assert code(instance_type="EcsInstance") == "InvalidInstanceId.NotFound"
+    cloud.bind(one, key, address)
+    assert code(private_ip_address=address) == "InvalidAssociation.Duplicated"
+    assert code(instance_id="eni-nothing") == "IncorrectEipStatus"
+    assert code(allocation_id=two, private_ip_address=address) == "ResourceAlreadyAssociated.IpAddress"
+    parameters = {"allocation_id": one, "instance_id": "i-other"}
+    assert refusal(lambda: cloud.eip("UnassociateEipAddress", **parameters))[0] == "InvalidAssociation.NotExists"
+
+
+def test_an_instance_s_own_eip_is_that_of_its_primary_private_ip(cloud: Cloud) -> None:
+    (instance,) = cloud.launch()
+    eip = cloud.allocate()
+    cloud.eip("AssociateEipAddress", allocation_id=eip, instance_id=instance)
+    cloud.until(lambda: cloud.eip_status(eip) == "InUse")
+    (shown,) = cloud.eip(
+        "DescribeEipAddresses",
+        region_id=REGION,
+        associated_instance_id=instance,
+        associated_instance_type="EcsInstance",
+    ).eip_addresses.eip_address
+    assert shown.allocation_id == eip
+    (seen,) = cloud.do("DescribeInstances", region_id=REGION).instances.instance
+    assert seen.eip_address.allocation_id == eip
+    cloud.eip("UnassociateEipAddress", allocation_id=eip, instance_id=instance)
+    cloud.until(lambda: cloud.eip_status(eip) == "Available")
+    cloud.eip("ReleaseEipAddress", allocation_id=eip)
+    assert refusal(lambda: cloud.eip("ReleaseEipAddress", allocation_id=eip)) == ("InvalidAllocationId.NotFound", 404)
+
+
+def test_an_eni_takes_its_eips_along_to_another_instance(cloud: Cloud) -> None:
+    old, new = cloud.launch(2)
+    key = create(cloud).network_interface_id
+    attach(cloud, key, old)
+    eip = cloud.allocate()
+    cloud.bind(eip, key, addresses(cloud, key)[0])
+    cloud.do("DetachNetworkInterface", region_id=REGION, network_interface_id=key, instance_id=old)
+    cloud.until(lambda: eni(cloud, key).status == "Available")
+    attach(cloud, key, new)
+    assert eni(cloud, key).associated_public_ip.allocation_id == eip
+    assert cloud.eip_status(eip) == "InUse"
+
+
+def test_eips_of_what_is_deleted_live_on_bound_to_nothing(cloud: Cloud) -> None:
+    (instance,) = cloud.launch()
+    eip = cloud.allocate()
+    (primary,) = cloud.enis(instance)
+    cloud.bind(eip, primary.network_interface_id, primary.private_ip_address)
+    parameters = {"network_interface_id": primary.network_interface_id, "region_id": REGION}
+    cloud.do("DeleteInstance", instance_id=instance, force=True)
+    cloud.until(lambda: cloud.status(instance) is None)
+    assert cloud.eip_status(eip) == "Available"
+    assert cloud.do("DescribeNetworkInterfaces", region_id=REGION).total_count == 0
+    assert refusal(lambda: cloud.do("DeleteNetworkInterface", **parameters))[0] == "InvalidEniId.NotFound"
+
+
+def test_a_private_ip_with_an_eip_is_not_unassigned(cloud: Cloud) -> None:
+    key = create(cloud, secondary_private_ip_address_count=1).network_interface_id
+    second = addresses(cloud, key)[1]
+    cloud.bind(cloud.allocate(), key, second)
+    parameters = {"region_id": REGION, "network_interface_id": key, "private_ip_address": [second]}
+    assert refusal(lambda: cloud.do("UnassignPrivateIpAddresses", **parameters))[0] == "InvalidOperation.Conflict"
+
+
+def test_the_account_has_twenty_eips(cloud: Cloud) -> None:
+    made = [cloud.allocate() for _ in range(20)]
+    assert len(set(made)) == 20
+    assert refusal(cloud.allocate) == ("QuotaExceeded.Eip", 400)
+    cloud.eip("ReleaseEipAddress", allocation_id=made[0])
+    cloud.allocate()
+    segment = {"region_id": REGION, "eip_mask": "28"}
+    assert refusal(lambda: cloud.eip("AllocateEipSegmentAddress", **segment))[0] == "QuotaExceeded.Eip"
+
+
+def test_a_segment_is_contiguous_untagged_and_released_as_a_whole() -> None:
+    with served(behaviour=Behaviour(eips=100, windows=None)) as cloud:
+        segment = cloud.eip("AllocateEipSegmentAddress", region_id=REGION, eip_mask="28").eip_segment_instance_id
+        body = cloud.eip("DescribeEipAddresses", region_id=REGION, segment_instance_id=segment, page_size=100)
+        shown = body.eip_addresses.eip_address
+        last = [int(one.ip_address.rpartition(".")[2]) for one in shown]
+        assert last == list(range(last[0], last[0] + 16))
+        assert all(one.tags.tag == [] and one.name == "" for one in shown)
+        code, _ = refusal(lambda: cloud.eip("ReleaseEipAddress", allocation_id=shown[0].allocation_id))
+        assert code == "OperationDenied.SegmentEip"
+        key = create(cloud).network_interface_id
+        cloud.bind(shown[0].allocation_id, key, addresses(cloud, key)[0])
+        release = {"region_id": REGION, "segment_instance_id": segment}
+        assert refusal(lambda: cloud.eip("ReleaseEipSegmentAddress", **release))[0] == "IncorrectEipStatus"
+        cloud.eip("UnassociateEipAddress", allocation_id=shown[0].allocation_id)
+        cloud.until(lambda: cloud.eip_status(shown[0].allocation_id) == "Available")
+        cloud.eip("ReleaseEipSegmentAddress", **release)
+        assert cloud.eip("DescribeEipAddresses", region_id=REGION).total_count == 0
+
+
+def test_allocation_is_idempotent_by_its_token_and_takes_tags(cloud: Cloud) -> None:
+    parameters = {"region_id": REGION, "client_token": "t", "name": "web", "tag": [{"Key": "fleet", "Value": "w"}]}
+    first = cloud.eip("AllocateEipAddress", **parameters)
+    assert cloud.eip("AllocateEipAddress", **parameters).allocation_id == first.allocation_id
+    code, _ = refusal(lambda: cloud.eip("AllocateEipAddress", **{**parameters, "bandwidth": "9"}))
+    assert code == "IdempotentParameterMismatch"
+    body = cloud.eip("DescribeEipAddresses", region_id=REGION, tag=[{"Key": "fleet", "Value": "w"}])
+    assert [one.ip_address for one in body.eip_addresses.eip_address] == [first.eip_address]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bandwidth": "0"},
+        {"bandwidth": "much"},
+        {"bandwidth": "300", "internet_charge_type": "PayByTraffic"},
+        {"internet_charge_type": "PayByMood"},
+    ],
+)
+def test_an_eip_that_cannot_be_is_refused(cloud: Cloud, changes: dict[str, Any]) -> None:
+    code, _ = refusal(lambda: cloud.eip("AllocateEipAddress", region_id=REGION, **changes))
+    assert code in ("InvalidBandwidth.Malformed", "InvalidParameter")
+
+
+def test_eips_are_paged_by_number_and_found_by_lists(cloud: Cloud) -> None:
+    made = [cloud.allocate() for _ in range(15)]
+    body = cloud.eip("DescribeEipAddresses", region_id=REGION, page_number=2)
+    assert [one.allocation_id for one in body.eip_addresses.eip_address] == made[10:]
+    body = cloud.eip("DescribeEipAddresses", region_id=REGION, allocation_id=",".join(made[:3]))
+    assert [one.allocation_id for one in body.eip_addresses.eip_address] == made[:3]
+    for wrong in ({"allocation_id": ",".join(made * 4)}, {"page_size": 101}):
+        code, _ = refusal(lambda w=wrong: cloud.eip("DescribeEipAddresses", region_id=REGION, **w))  # type: ignore[misc]
+        assert code == "InvalidParameter"
+
+
+def test_with_an_ipv4_gateway_eips_need_a_route_to_it(cloud: Cloud) -> None:
+    gateway = cloud.eip("CreateIpv4Gateway", region_id=REGION, vpc_id="vpc-bp1sandbox").ipv_4gateway_id
+    cloud.eip("EnableVpcIpv4Gateway", region_id=REGION, ipv_4gateway_id=gateway)
+    key = create(cloud).network_interface_id
+    eip, (address,) = cloud.allocate(), addresses(cloud, key)
+    assert refusal(lambda: cloud.bind(eip, key, address))[0] == "OperationFailed.Ipv4GatewayNotOpenedInVpc"
+    (table,) = cloud.eip("DescribeRouteTableList", region_id=REGION).router_table_list.router_table_list_type
+    route = {"route_table_id": table.route_table_id, "destination_cidr_block": "0.0.0.0/0"}
+    made = cloud.eip("CreateRouteEntry", next_hop_type="Ipv4Gateway", next_hop_id=gateway, **route)
+    cloud.bind(eip, key, address)
+    cloud.eip("DeleteRouteEntry", route_entry_id=made.route_entry_id)
+
+
+def test_the_plane_is_told_what_carries_packets_and_nothing_before_it_does() -> None:
+    recorder = Recorder()
+    with served(plane=recorder) as cloud:
+        recorder.events.clear()
+        (instance,) = cloud.launch(network_interface=[{"SecondaryPrivateIpAddressCount": 1}])
+        second = cloud.enis(instance)[1].network_interface_id
+        private = addresses(cloud, second)[1]
+        eip = cloud.allocate()
+        cloud.bind(eip, second, private)
+        cloud.do("DetachNetworkInterface", region_id=REGION, network_interface_id=second, instance_id=instance)
+        cloud.until(lambda: eni(cloud, second).status == "Available")
+        attach(cloud, second, instance)
+        cloud.do(
+            "AssignPrivateIpAddresses",
+            region_id=REGION,
+            network_interface_id=second,
+            secondary_private_ip_address_count=1,
+        )
+        cloud.do("StopInstance", instance_id=instance)
+        cloud.until(lambda: cloud.status(instance) == "Stopped")
+        cloud.do("DeleteInstance", instance_id=instance)
+        cloud.until(lambda: cloud.status(instance) is None)
+        told = [type(event).__name__ for event in recorder.events]
+    assert told == [
+        *("InstanceStarted", "EipAssociated", "EniDetached", "EniAttached", "EniAddressesChanged", "InstanceStopped"),
+        *("EniDetached", "EniDeleted", "EipUnassociated", "EniDetached", "EniDeleted", "InstanceDeleted"),
+    ]
+    started = recorder.events[0]
+    assert isinstance(started, plane.InstanceStarted)
+    assert [len(one.addresses) for one in started.enis] == [1, 2]
+    associated = recorder.events[1]
+    assert isinstance(associated, plane.EipAssociated)
+    assert (associated.eip.id, associated.eip.private_ip) == (eip, private)
+
+
+def test_zone_of_the_first_vswitch_is_what_the_tests_think(cloud: Cloud) -> None:
+    shown = cloud.eip("DescribeVSwitches", region_id=REGION, v_switch_id=VSWITCH).v_switches.v_switch
+    assert [one.zone_id for one in shown] == [ZONE]
