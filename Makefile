@@ -14,13 +14,13 @@ BIN := $(VENV)/bin
 IMAGE_PACKAGES := e2fsprogs fdisk mmdebstrap openssh-client packer python3-venv qemu-system-x86 qemu-utils socat xorriso
 TEST_PACKAGES := dnsmasq-base iproute2 nftables shellcheck systemd-container
 
-.PHONY: help image test test-vm lint format bench doctor docs clean system test-system
+.PHONY: help image test test-vm lint format bench disturbances doctor docs clean system test-system
 
 ##@ Use
 help: ## Show this
 	@awk 'BEGIN {FS = ":.*##"} \
 		/^##@/ {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-z-]+:.*##/ {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*##/ {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@printf '\nSettings: IMAGE=%s (a name of images/, or a file)  BUILDER=%s (or alicloud-ecs)  OUT=%s  ARGS=…\n' \
 		'$(IMAGE)' '$(BUILDER)' '$(OUT)'
 
@@ -53,6 +53,9 @@ format: $(VENV)/.installed ## Format the code
 
 bench: $(VENV)/.installed system ## Measure, as ratios in one run
 	$(BIN)/python -m tests.bench
+
+disturbances: $(VENV)/.installed system test-system ## Disturb our recipe and the vendor's in the lab (root); write docs/disturbances.md
+	$(BIN)/python -m tests.lab.matrix
 
 docs: $(VENV)/.installed ## Write the generated pages of docs/ and the first page of help anew
 	UPDATE=1 $(BIN)/pytest -q tests/unit/test_docs.py tests/unit/test_spec_docs.py
