@@ -10,6 +10,7 @@ import pytest
 from generator.sandbox.region import plane
 from generator.sandbox.region.behaviour import Behaviour, Delays
 from generator.sandbox.region.clock import SteppedClock
+from generator.sandbox.region.model import Eip
 from tests.sandbox.region import GROUP, REGION, VSWITCH, ZONE, Cloud, Recorder, refusal, served
 
 
@@ -366,6 +367,15 @@ def test_the_account_has_twenty_eips(cloud: Cloud) -> None:
     cloud.allocate()
     segment = {"region_id": REGION, "eip_mask": "28"}
     assert refusal(lambda: cloud.eip("AllocateEipSegmentAddress", **segment))[0] == "QuotaExceeded.Eip"
+
+
+def test_no_two_regions_give_the_same_public_address() -> None:
+    with served(behaviour=Behaviour(eips=300, windows=None)) as cloud:
+        for region in (REGION, "cn-beijing"):
+            cloud.eip("AllocateEipSegmentAddress", region_id=region, eip_mask="28")
+            cloud.eip("AllocateEipAddress", region_id=region)
+        given = [eip.address for one in cloud.account.regions.values() for eip in one.all(Eip)]
+        assert len(set(given)) == len(given) == 34
 
 
 def test_a_segment_is_contiguous_untagged_and_released_as_a_whole() -> None:

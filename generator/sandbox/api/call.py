@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +67,10 @@ class Call:
     def items(self, name: str) -> list[Any]:
         """Return a list parameter, empty when it was not given."""
         return list(self.parameters.get(name, ()))
+
+    def given(self, fields: Mapping[str, str]) -> list[tuple[str, Any]]:
+        """Return the fields of records that parameters ask for, by what was given: (field, value)."""
+        return [(field, self.parameters[name]) for name, field in fields.items() if name in self.parameters]
 
     def tags(self) -> Tags:
         """Return the tags of `Tag.N`."""
@@ -248,8 +252,10 @@ def merged_tags(present: Tags, more: Iterable[Mapping[str, str]]) -> Tags:
     return tuple(tags.items())
 
 
-def has_tags(tags: Tags, wanted: Iterable[Mapping[str, str]]) -> bool:
+def has_tags(tags: Tags, wanted: Sequence[Mapping[str, str]]) -> bool:
     """Return whether a resource has all these tags; a tag without a value stands for any."""
+    if not wanted:
+        return True
     held = dict(tags)
     return all(
         tag.get("Key", "") in held and tag.get("Value") in (None, "", held[tag.get("Key", "")]) for tag in wanted

@@ -62,7 +62,7 @@ def carry_out(prepared: Prepared) -> Body:
     """Carry a call out, all or nothing, and return its answer without RequestId."""
     action, call = prepared.action, prepared.call
     dry = call.flag("DryRun")
-    digest = hashlib.sha256(json.dumps(call.parameters, sort_keys=True).encode()).hexdigest()
+    digest = _digest(call) if prepared.token else ""
     used = call.region.find(Token, prepared.token) if prepared.token else None
     if used and used.created > call.now - TOKEN_SECONDS:
         return _replay(used, digest)
@@ -75,6 +75,10 @@ def carry_out(prepared: Prepared) -> Body:
         if prepared.token:
             _remember(call, Token(prepared.token, digest, json.dumps(body), call.now))
     return body
+
+
+def _digest(call: Call) -> str:
+    return hashlib.sha256(json.dumps(call.parameters, sort_keys=True).encode()).hexdigest()
 
 
 def _replay(used: Token, digest: str) -> Body:

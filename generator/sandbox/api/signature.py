@@ -23,6 +23,7 @@ from generator.sandbox.api.errors import ApiError, missing
 # A nonce may not come twice, and a time not be off, within this many seconds.
 VALIDITY = 15 * 60
 _AUTHORIZATION = re.compile(r"ACS3-HMAC-SHA256 +Credential=([^,]+), *SignedHeaders=([^,]+), *Signature=([0-9a-f]{64})")
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _NEEDED = {"host", "x-acs-action", "x-acs-content-sha256", "x-acs-date", "x-acs-signature-nonce", "x-acs-version"}
 
 
@@ -99,7 +100,10 @@ class Gate:
 
     def _fresh(self, moment: str) -> None:
         try:
-            then = datetime.strptime(moment, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
+            if not _MOMENT.fullmatch(moment):
+                raise ValueError(moment)
+            # Not strptime, which is half of what checking a request would cost.
+            then = datetime.fromisoformat(moment[:-1]).replace(tzinfo=UTC).timestamp()
         except ValueError:
             raise ApiError(
                 "InvalidTimeStamp.Format", "Specified time stamp or date value is not well formatted."

@@ -146,6 +146,10 @@ class Account:
 
     # Quotas
 
+    def is_public(self, address: str) -> bool:
+        """Return whether some EIP of the account, in whatever region, has a public address."""
+        return any(address in region.public for region in self.regions.values())
+
     def admit(self, region: str, action: str) -> bool:
         """Count a call of an action, and return whether the window of this minute still had room for it."""
         windows = self.behaviour.windows
@@ -161,12 +165,3 @@ class Account:
 def outcome(result: CommandResult) -> str:
     """Return the status of an invocation with this result."""
     return "Success" if result.exit_code == 0 else "Failed"
-
-
-def after(account: Account, *steps: tuple[float, str]) -> tuple[tuple[float, str], ...]:
-    """Return steps from delays in seconds, each counted from the one before, and the statuses that they bring."""
-    moment, found = account.clock.now(), []
-    for delay, status in steps:
-        moment += delay
-        found.append((moment, status))
-    return tuple(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network
 
 # The range for measuring networks (RFC 2544): no host on the internet has it, so no guest can miss one.
@@ -38,19 +38,19 @@ class Ids:
         return f"00:16:3e:{tail[:2]}:{tail[2:4]}:{tail[4:]}"
 
 
-def free_eip(taken: Container[str], hint: int) -> IPv4Address | None:
+def free_eip(is_taken: Callable[[str], bool], hint: int) -> IPv4Address | None:
     """Return a public address that nobody has, looking from `hint` on, so that one just released is not the next."""
     usable = EIPS.num_addresses - 2
     for offset in range(usable):
         address = EIPS[1 + (hint + offset) % usable]
-        if str(address) not in taken:
+        if not is_taken(str(address)):
             return address
     return None
 
 
-def free_segment(taken: Container[str], mask: int) -> IPv4Network | None:
+def free_segment(is_taken: Callable[[str], bool], mask: int) -> IPv4Network | None:
     """Return a contiguous segment of public addresses, none of them in use."""
     for network in SEGMENTS.subnets(new_prefix=mask):
-        if str(network[1]) not in taken and all(str(address) not in taken for address in network):
+        if not any(is_taken(str(address)) for address in network):
             return network
     return None

@@ -30,6 +30,7 @@ class Region:
         self._addresses: dict[str, dict[str, str]] = defaultdict(dict)
         self._floors: dict[str, int] = {}
         self._enis: dict[str, dict[str, None]] = defaultdict(dict)
+        self.public: set[str] = set()
         self._bound: dict[tuple[str, str], str] = {}
         self._on_eni: dict[str, dict[str, None]] = defaultdict(dict)
 
@@ -181,6 +182,10 @@ class Region:
             self._enis[new][cast("Eni", after).id] = None
 
     def _index_eip(self, before: Eip | None, after: Eip | None) -> None:
+        if before is not None:
+            self.public.discard(before.address)
+        if after is not None:
+            self.public.add(after.address)
         if before is not None and before.eni:
             self._bound.pop((before.eni, before.private_ip))
             self._on_eni[before.eni].pop(before.id)

@@ -261,6 +261,7 @@ _PLAIN = {
     "VSwitchId": "vswitch",
     "VpcId": "vpc",
 }
+_ONLY_PAGES = {"RegionId", "NetworkInterfaceId", "PageNumber", "PageSize", "MaxResults", "NextToken", *_PLAIN}
 
 
 @action(
@@ -281,7 +282,12 @@ _PLAIN = {
 )
 def describe_network_interfaces(call: Call) -> Body:
     """Show ENIs, each private IP with its EIP."""
-    found = [eni for eni in _candidates(call) if _is_wanted(call, eni)]
+    found = _candidates(call)
+    for field, value in call.given(_PLAIN):
+        found = [eni for eni in found if getattr(eni, field) == value]
+    found = [eni for eni in found if _is_visible(call, eni)]
+    if not _ONLY_PAGES.issuperset(call.parameters):
+        found = [eni for eni in found if _is_wanted(call, eni)]
     page, fields = paging.either(call, found)
     return {"NetworkInterfaceSets": [_shown(call, eni) for eni in page], **fields}
 
@@ -300,14 +306,16 @@ def _candidates(call: Call) -> Sequence[Eni]:
 def _is_wanted(call: Call, eni: Eni) -> bool:
     asked, said = set(call.items("PrivateIpAddress")), call.parameters
     return (
-        all(name not in said or said[name] == getattr(eni, field) for name, field in _PLAIN.items())
-        and (not asked or not asked.isdisjoint(eni.addresses))
+        (not asked or not asked.isdisjoint(eni.addresses))
         and said.get("PrimaryIpAddress", eni.addresses[0]) == eni.addresses[0]
         and ("SecurityGroupId" not in said or said["SecurityGroupId"] in eni.groups)
         and has_tags(eni.tags, call.items("Tag"))
-        # What RunInstances made is seen no earlier than its instance.
-        and (not eni.instance or call.region.get(Instance, eni.instance).visible <= call.now)
     )
+
+
+def _is_visible(call: Call, eni: Eni) -> bool:
+    # What RunInstances made is seen no earlier than its instance.
+    return not eni.instance or call.region.get(Instance, eni.instance).visible <= call.now
 
 
 def _shown(call: Call, eni: Eni) -> dict[str, Any]:

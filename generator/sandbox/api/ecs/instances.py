@@ -27,6 +27,7 @@ _PLAIN = {
     "HttpTokens": "http_tokens",
     "HttpEndpoint": "http_endpoint",
 }
+_ONLY_PAGES = {"RegionId", "InstanceIds", "PageNumber", "PageSize", "MaxResults", "NextToken", "DryRun", *_PLAIN}
 
 
 @action(
@@ -48,7 +49,12 @@ _PLAIN = {
 )
 def describe_instances(call: Call) -> Body:
     """Show instances, newer ones only after a while."""
-    found = [one for one in _candidates(call) if _is_wanted(call, one)]
+    found, now = _candidates(call), call.now
+    found = [one for one in found if one.visible <= now]
+    for field, value in call.given(_PLAIN):
+        found = [one for one in found if getattr(one, field) == value]
+    if not _ONLY_PAGES.issuperset(call.parameters):
+        found = [one for one in found if _is_wanted(call, one)]
     page, fields = paging.either(call, found)
     return {"Instances": [_shown(call, one) for one in page], **fields}
 
@@ -62,9 +68,7 @@ def _candidates(call: Call) -> list[Instance]:
 
 def _is_wanted(call: Call, one: Instance) -> bool:
     return (
-        one.visible <= call.now
-        and all(call.text(name, getattr(one, field)) == getattr(one, field) for name, field in _PLAIN.items())
-        and call.text("InstanceNetworkType", "vpc") == "vpc"
+        call.text("InstanceNetworkType", "vpc") == "vpc"
         and call.text("InstanceChargeType", "PostPaid") == "PostPaid"
         and call.text("InstanceTypeFamily", TYPES[one.type].family) == TYPES[one.type].family
         and ("SecurityGroupId" not in call.parameters or call.text("SecurityGroupId") in one.groups)

@@ -58,8 +58,7 @@ _BOUND_TO = one_of("EcsInstance", "NetworkInterface")
 def allocate_eip_address(call: Call) -> Body:
     """Allocate an EIP."""
     _check_quota(call, 1)
-    taken = {eip.address for eip in call.region.all(Eip)}
-    address = free_eip(taken, call.account.ids.serial)
+    address = free_eip(call.account.is_public, call.account.ids.serial)
     if address is None:
         raise ApiError("OperationFailed.InsufficientEIP", "There are no EIPs left in the region.")
     eip = _new(call, str(address), segment="")
@@ -78,7 +77,7 @@ def allocate_eip_segment_address(call: Call) -> Body:
     """Allocate contiguous EIPs, without name or tags."""
     mask = int(call.text("EipMask"))
     _check_quota(call, 2 ** (32 - mask))
-    network = free_segment({eip.address for eip in call.region.all(Eip)}, mask)
+    network = free_segment(call.account.is_public, mask)
     if network is None:
         raise ApiError("OperationFailed.InsufficientEIP", "There are no contiguous EIPs left in the region.")
     segment = call.region.put(Segment(call.new("eipsg"), str(network), network.num_addresses, call.now))
