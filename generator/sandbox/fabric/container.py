@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from generator.errors import MultieipError
 from generator.run import Result, base_env, need, run
 from generator.sandbox.fabric import cgroups
 from generator.sandbox.fabric.netns import Namespace
+from generator.sandbox.fabric.notices import Notices
 
 # A layer between the image and what the instance changes, so that neither has it.
 _LAYER = {
@@ -50,8 +50,7 @@ class Container:
     space: Namespace
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _leader: int = field(default=0, init=False)
-    _notify: socket.socket | None = field(default=None, init=False)
-    _said: dict[str, str] = field(default_factory=dict, init=False)
+    _notices: Notices | None = field(default=None, init=False)
     started_at: float = field(default=0.0, init=False)
 
     @property
@@ -76,11 +75,7 @@ class Container:
         for name, text in _LAYER.items():
             (self._layer / name).parent.mkdir(parents=True, exist_ok=True)
             (self._layer / name).write_text(text)
-        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        # An abstract address: no path to be too long, no file to remove.
-        address = f"multieip-{self.name}-{os.urandom(4).hex()}"
-        self._notify.bind("\0" + address)
-        self._said.clear()
+        self._notices = Notices(self.name)
         self.started_at = time.monotonic()
         with self.log.open("ab") as console:
             self._process = subprocess.Popen(
@@ -88,7 +83,7 @@ class Container:
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
-                env=base_env({"NOTIFY_SOCKET": f"@{address}", "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"}),
+                env=base_env({"NOTIFY_SOCKET": self._notices.address, "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"}),
                 start_new_session=True,
             )
         self._leader = int(self._await("X_NSPAWN_LEADER_PID", _BOOT_TIMEOUT))
@@ -121,20 +116,12 @@ class Container:
         return [need("unshare"), "--mount", "--propagation=private", "/bin/sh", "-c", script]
 
     def _await(self, key: str, timeout: float) -> str:
-        deadline = time.monotonic() + timeout
-        while key not in self._said and self.running and time.monotonic() < deadline and self._notify is not None:
-            self._notify.settimeout(0.1)
-            try:
-                message = self._notify.recv(4096).decode("utf-8", "replace")
-            except TimeoutError:
-                continue
-            for line in message.splitlines():
-                name, _, value = line.partition("=")
-                self._said[name] = value
-        if key not in self._said:
+        said = self._notices.wait(key, timeout, lambda: self.running) if self._notices is not None else None
+        if said is None:
+            last = self._last_words()
             self.kill()
-            raise MultieipError(f"instance {self.name} did not boot: {self._last_words()}", hint=f"see {self.log}")
-        return self._said[key]
+            raise MultieipError(f"instance {self.name} did not boot: {last}", hint=f"see {self.log}")
+        return said
 
     def _last_words(self) -> str:
         lines = self.log.read_text("utf-8", "replace").strip().splitlines()
@@ -200,6 +187,6 @@ class Container:
     def _forget(self) -> None:
         self._process, self._leader = None, 0
         cgroups.remove(self.name)
-        if self._notify is not None:
-            self._notify.close()
-            self._notify = None
+        if self._notices is not None:
+            self._notices.close()
+            self._notices = None
