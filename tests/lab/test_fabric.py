@@ -247,6 +247,35 @@ def test_a_power_cycle_gives_a_fresh_network_with_the_same_enis(wired: Wired) ->
     }
 
 
+def test_what_is_removed_frees_its_place(wired: Wired) -> None:
+    fabric = wired.fabric
+    fabric.remove_guest(INSTANCE)
+    for eni in wired.enis:
+        fabric.remove_eni(eni.id)
+    assert fabric.eips(VPC.id) == {}
+    for switch in USUAL.vswitches:
+        fabric.remove_vswitch(VPC.id, switch.id)
+    first = fabric.router(VPC.id).address
+    fabric.remove_vpc(VPC.id)
+    assert netns.names(fabric.prefix) == [fabric.internet.space.name]
+    fabric.add_vpc(VPC)
+    assert fabric.router(VPC.id).address == first
+    fabric.add_vswitch(VPC.id, vswitch(0))
+
+
+def test_a_guest_whose_name_begins_another_ones_goes_alone(wired: Wired) -> None:
+    longer = wired.fabric.add_guest(Identity(f"{INSTANCE}0", "longer"))
+    wired.fabric.remove_guest(INSTANCE)
+    assert longer.path.exists()
+    assert not wired.space.path.exists()
+
+
+@pytest.mark.parametrize("identifier", ["../x", "a b", "", "a,b", "a\nb", "A"])
+def test_an_identifier_that_is_no_name_is_refused(identifier: str) -> None:
+    with pytest.raises(ValueError, match="not an identifier"):
+        Identity(identifier, "lab")
+
+
 # Metadata
 
 

@@ -69,6 +69,13 @@ class Container:
 
     def start(self) -> None:
         """Begin to boot; returns when the container's init runs (time.monotonic() of that in `started_at`)."""
+        for path in (self.folder, *self.lowers):
+            # What separates trees and options for mount, and what quotes them.
+            if any(sign in str(path) for sign in ":,\\"):
+                raise MultieipError(
+                    f"{path} cannot be part of an overlay: it has a colon, comma or backslash in it",
+                    hint="choose another cache folder with MULTIEIP_CACHE",
+                )
         for path in (self.upper, self.folder / "work", self.folder / "root"):
             path.mkdir(parents=True, exist_ok=True)
         self.upper.chmod(0o755)
@@ -89,7 +96,6 @@ class Container:
         self._leader = int(self._await("X_NSPAWN_LEADER_PID", _BOOT_TIMEOUT))
 
     def _command(self) -> list[str]:
-        # Colons separate lower trees, and none of the paths that we make has one; commas separate options.
         lowers = ":".join(map(str, (self._layer, *self.lowers)))
         options = f"lowerdir={lowers},upperdir={self.upper},workdir={self.folder / 'work'},index=off"
         nspawn = [

@@ -100,6 +100,18 @@ class Fabric:
         held.dhcp[switch.id] = server
         server.start()
 
+    def remove_vswitch(self, vpc_id: str, switch_id: str) -> None:
+        """Remove a vSwitch that has no ENI any more."""
+        held = self._vpcs[vpc_id]
+        held.dhcp.pop(switch_id).stop()
+        held.router.remove_vswitch(switch_id)
+
+    def remove_vpc(self, vpc_id: str) -> None:
+        """Remove a VPC that has no vSwitch and no association any more."""
+        held = self._vpcs.pop(vpc_id)
+        self.loop.call(held.service.close())
+        held.router.remove(self.internet, held.vpc.cidr6)
+
     def service(self, vpc_id: str) -> Service:
         """Return the metadata service of a VPC, for its faults and its log."""
         return self._vpcs[vpc_id].service
@@ -130,7 +142,7 @@ class Fabric:
         guest = self._guests[instance_id]
         for eni_id in list(guest.enis.values()):
             self.unplug(eni_id)
-        netns.sweep(guest.space.name)
+        netns.destroy(guest.space)
         del self._guests[instance_id]
 
     def power_cycle(self, instance_id: str) -> None:
@@ -139,7 +151,7 @@ class Fabric:
         plugged = [guest.enis[number] for number in sorted(guest.enis)]
         for eni_id in plugged:
             self.unplug(eni_id)
-        netns.sweep(guest.space.name)
+        netns.destroy(guest.space)
         guest.space.create()
         for eni_id in plugged:
             self.plug(eni_id, instance_id)
@@ -159,6 +171,13 @@ class Fabric:
             held.dhcp[eni.vswitch.id].add(eni)
         elif self._plugged(eni.id):
             held.router.reassign(old, eni)
+
+    def remove_eni(self, eni_id: str) -> None:
+        """Forget an ENI that no guest has, with its associations."""
+        eni = self._enis.pop(eni_id)
+        held = self._vpcs[eni.vpc_id]
+        self._translate(held, {eip: ip for eip, ip in held.eips.items() if ip not in eni.addresses})
+        held.dhcp[eni.vswitch.id].remove(eni)
 
     def assign(
         self, eni_id: str, addresses: Iterable[IPv4Address] = (), addresses6: Iterable[IPv6Address] = ()
@@ -245,7 +264,7 @@ class Fabric:
     def view(self, instance_id: str) -> View:
         """Return what the metadata service tells an instance now."""
         guest = self._guests[instance_id]
-        enis = [self._enis[guest.enis[number]] for number in sorted(guest.enis)]
+        enis = [self._enis[eni_id] for _, eni_id in sorted(guest.enis.items())]
         eips = {
             (eni.id, private): eip
             for eni in enis
@@ -258,9 +277,10 @@ class Fabric:
         )
 
     def _view(self, vpc_id: str, source: IPv4Address) -> View | None:
-        for instance_id, guest in self._guests.items():
-            for eni_id in guest.enis.values():
-                eni = self._enis[eni_id]
-                if eni.vpc_id == vpc_id and source in eni.addresses:
+        # Copies: this runs in the servers' thread, while ENIs come and go in others.
+        for instance_id, guest in list(self._guests.items()):
+            for eni_id in list(guest.enis.values()):
+                eni = self._enis.get(eni_id)
+                if eni is not None and eni.vpc_id == vpc_id and source in eni.addresses:
                     return self.view(instance_id)
         return None

@@ -9,8 +9,13 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 # The Xen OUI, which ECS gives to every ENI.
 MAC = re.compile(r"^00:16:3e(:[0-9a-f]{2}){3}$")
-# Identifiers end up in names of files and in metadata.
-IDENTIFIER = re.compile(r"^[a-z0-9][a-z0-9.-]{0,62}$")
+# Identifiers become names of namespaces and folders.
+IDENTIFIER = re.compile(r"^[a-z0-9][a-z0-9-]{0,62}$")
+
+
+def _check(identifier: str) -> None:
+    if not IDENTIFIER.fullmatch(identifier):
+        raise ValueError(f"{identifier!r} is not an identifier (lower-case letters, digits, hyphens)")
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,9 @@ class VSwitch:
     id: str
     cidr: IPv4Network
     cidr6: IPv6Network | None = None
+
+    def __post_init__(self) -> None:
+        _check(self.id)
 
     @property
     def gateway(self) -> IPv4Address:
@@ -40,6 +48,9 @@ class Vpc:
     cidr: IPv4Network
     cidr6: IPv6Network | None = None
 
+    def __post_init__(self) -> None:
+        _check(self.id)
+
 
 @dataclass(frozen=True)
 class Eni:
@@ -53,6 +64,7 @@ class Eni:
     addresses6: tuple[IPv6Address, ...] = ()
 
     def __post_init__(self) -> None:
+        _check(self.id)
         if not MAC.match(self.mac):
             raise ValueError(f"{self.mac} is not a MAC address of an ENI (00:16:3e:…)")
         if not self.addresses or len(set(self.addresses)) != len(self.addresses):
@@ -82,3 +94,6 @@ class Identity:
     public_keys: Mapping[str, str] = field(default_factory=dict)
     tokens_required: bool = False
     endpoint_enabled: bool = True
+
+    def __post_init__(self) -> None:
+        _check(self.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
@@ -133,20 +134,22 @@ def names(prefix: str) -> list[str]:
 
 
 def sweep(prefix: str) -> list[str]:
-    """Kill what runs in the namespaces that begin with `prefix`, remove them, and return their names.
+    """Destroy the namespaces whose names begin with `prefix`, and return their names."""
+    found = names(prefix)
+    for name in found:
+        destroy(Namespace(name))
+    return found
+
+
+def destroy(space: Namespace) -> None:
+    """Kill what runs in a namespace, and remove it.
 
     A container's init is one of those processes, so its whole tree and systemd-nspawn end with it.
     """
-    found = names(prefix)
-    for name in found:
-        space = Namespace(name)
-        deadline = time.monotonic() + 5
-        while (pids := space.pids()) and time.monotonic() < deadline:
-            for pid in pids:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
-            time.sleep(0.02)
-        space.delete()
-    return found
+    deadline = time.monotonic() + 5
+    while (pids := space.pids()) and time.monotonic() < deadline:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
+    space.delete()

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, IP
 from typing import Any
 
 from generator.errors import MultieipError
-from generator.sandbox.fabric import filters
+from generator.sandbox.fabric import filters, netns
 from generator.sandbox.fabric.model import Eni, VSwitch
 from generator.sandbox.fabric.netns import Namespace
 
@@ -54,7 +54,7 @@ class Internet:
     space: Namespace
     address: IPv4Address = _BACKBONE.ip
     address6: IPv6Address = _BACKBONE6.ip
-    _taken: int = 0
+    _taken: set[int] = field(default_factory=set)
 
     def create(self) -> None:
         """Make the namespace and its backbone."""
@@ -70,15 +70,16 @@ class Internet:
 
     def connect(self, router: Namespace, cidr6: IPv6Network | None) -> IPv4Address:
         """Connect a VPC's router by an interface `wan` in it, and return the address that it has there."""
-        self._taken += 1
-        address = self.address + self._taken
+        number = next(free for free in range(1, len(self._taken) + 2) if free not in self._taken)
+        address = self.address + number
         if address not in _BACKBONE.network or address == _BACKBONE.network.broadcast_address:
             raise MultieipError("the sandbox has room for 253 VPCs", hint="delete VPCs that are not used")
+        self._taken.add(number)
         self.space.ip(
-            f"link add vpc{self._taken} type veth peer name wan netns {router.name}",
-            f"link set vpc{self._taken} master backbone up",
+            f"link add vpc{number} type veth peer name wan netns {router.name}",
+            f"link set vpc{number} master backbone up",
         )
-        address6 = self.address6 + self._taken
+        address6 = self.address6 + number
         router.ip(
             f"addr add {address}/{_BACKBONE.network.prefixlen} dev wan",
             f"addr add {address6}/{_BACKBONE6.network.prefixlen} dev wan nodad",
@@ -89,6 +90,12 @@ class Internet:
         if cidr6 is not None:
             self.space.ip(f"route add {cidr6} via {address6} dev backbone onlink")
         return address
+
+    def disconnect(self, router: IPv4Address, cidr6: IPv6Network | None) -> None:
+        """Take away the connection of the router that has this address."""
+        number = int(router) - int(self.address)
+        self.space.ip(*([f"route delete {cidr6}"] if cidr6 is not None else []), f"link delete vpc{number}")
+        self._taken.discard(number)
 
     def route(self, eips: Mapping[IPv4Address, IPv4Address | None]) -> None:
         """Send EIPs to the routers with these addresses; None takes an EIP's route away."""
@@ -128,6 +135,12 @@ class Router:
         self.space.ip(f"addr add {filters.METADATA}/32 dev lo")
         self.filter(filters.base(self.address))
 
+    def remove(self, internet: Internet, cidr6: IPv6Network | None) -> None:
+        """Remove the namespace and its way to the internet."""
+        if self.address is not None:
+            internet.disconnect(self.address, cidr6)
+        netns.destroy(self.space)
+
     def filter(self, text: str) -> None:
         """Apply nftables commands, all of them or none."""
         if not text:
@@ -138,7 +151,8 @@ class Router:
 
     def add_vswitch(self, switch: VSwitch) -> str:
         """Make the bridge of a vSwitch with its gateway, and return its name."""
-        name = f"vsw{len(self._bridges)}"
+        number = next(free for free in range(len(self._bridges) + 1) if f"vsw{free}" not in self._bridges.values())
+        name = f"vsw{number}"
         gateway6 = [f"addr add {switch.gateway6}/{switch.cidr6.prefixlen} dev {name} nodad"] if switch.cidr6 else []
         self.space.ip(
             f"link add {name} address {_GATEWAY_MAC} type bridge forward_delay 0 mcast_snooping 0 ageing_time 0",
@@ -150,6 +164,10 @@ class Router:
         self.space.set_sysctls({f"ipv4/conf/{name}/rp_filter": "0", f"ipv4/conf/{name}/send_redirects": "0"})
         self._bridges[switch.id] = name
         return name
+
+    def remove_vswitch(self, switch_id: str) -> None:
+        """Remove the bridge of a vSwitch, which has no ENI any more."""
+        self.space.ip(f"link delete {self._bridges.pop(switch_id)}")
 
     def plug(self, eni: Eni, guest: Namespace, name: str) -> None:
         """Connect an ENI to its vSwitch, and give it to a guest as interface `name`."""
