@@ -10,61 +10,60 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.bench import Row
+
+if TYPE_CHECKING:
+    from generator.sandbox.region.account import Account
 
 SECONDS = 4.0
 INSTANCES = 1000
 EIPS = 20
 
-# Modes of this module as a script, each a process of its own.
-_SERVE, _SERVE_BARE, _CALL, _FILL = "serve", "serve-bare", "call", "fill"
-
 
 def rows() -> Iterator[Row]:
     """Yield a row for the rate of each kind of call, and one for memory."""
-    with _Server(_SERVE_BARE) as server:
+    with _Server("bare") as server:
         floor, _ = server.rate("regions")
-    with _Server(_SERVE) as server:
-        for what, mode in (
-            ("DescribeRegions", "regions"),
-            ("DescribeNetworkInterfaces, 1 ENI of 20 EIPs", "eni"),
-            ("DescribeInstances, 10 of 1,000", "instances"),
-        ):
-            if mode == "eni":
-                bare = server.memory()
-                _run(_FILL, server.url)
-                filled = server.memory()
-            rate, latency = server.rate(mode)
-            # What a page costs depends on its size; the goal is for calls of one resource.
-            goal = None if mode == "instances" else rate > 1000
-            yield Row(
-                f"sandbox: {what}, 2 clients",
-                f"{rate:,.0f}/s, median {latency * 1e3:.2f} ms",
-                f"aiohttp with a fixed answer: {floor:,.0f}/s",
-                rate / floor,
-                goal="-" if goal is None else "> 1,000/s",
-                met=goal,
-            )
-        yield Row(
-            f"sandbox: memory, {INSTANCES:,} instances of {EIPS} EIPs",
-            f"{filled:.0f} MB",
-            f"an empty region: {bare:.0f} MB",
-            filled / bare,
-            "< 300 MB",
-            filled < 300,
-        )
+    with _Server("region", "0") as server:
+        yield _rate("DescribeRegions", server.rate("regions"), floor, "> 1,000/s")
+        empty = server.memory()
+    with _Server("region", str(INSTANCES)) as server:
+        full = server.memory()
+        yield _rate(f"DescribeNetworkInterfaces, 1 ENI of {EIPS} EIPs", server.rate("eni"), floor, "> 1,000/s")
+        # What a page costs depends on its size: there is no goal.
+        yield _rate(f"DescribeInstances, 10 of {INSTANCES:,}", server.rate("instances"), floor, "-")
+    yield Row(
+        f"sandbox: memory, {INSTANCES:,} instances of {EIPS} EIPs",
+        f"{full:.0f} MB",
+        f"an empty region: {empty:.0f} MB",
+        full / empty,
+        "< 300 MB",
+        full < 300,
+    )
+
+
+def _rate(what: str, measured: tuple[float, float], floor: float, goal: str) -> Row:
+    rate, latency = measured
+    return Row(
+        f"sandbox: {what}, 2 clients",
+        f"{rate:,.0f}/s, median {latency * 1e3:.2f} ms",
+        f"aiohttp with a fixed answer: {floor:,.0f}/s",
+        rate / floor,
+        goal,
+        None if goal == "-" else rate > 1000,
+    )
 
 
 class _Server:
     """A server in a process of its own, whose state is kept in no file."""
 
-    def __init__(self, mode: str) -> None:
+    def __init__(self, *mode: str) -> None:
         self._mode = mode
 
     def __enter__(self) -> _Server:
-        self._process = subprocess.Popen(_command(self._mode), stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(_command(*self._mode), stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.url = self._process.stdout.readline().strip()
         return self
@@ -85,7 +84,7 @@ class _Server:
     def rate(self, mode: str) -> tuple[float, float]:
         """Return calls a second of two clients together, and the median of a call in seconds."""
         with ThreadPoolExecutor(2) as pool:
-            told = list(pool.map(lambda _: _run(_CALL, self.url, mode).split(), range(2)))
+            told = list(pool.map(lambda _: _run("call", self.url, mode).split(), range(2)))
         return sum(float(rate) for rate, _ in told), max(float(latency) for _, latency in told)
 
 
@@ -103,15 +102,19 @@ def _run(*arguments: str) -> str:
 # What the processes do
 
 
-def _serve() -> None:
+def _region(instances: str) -> None:
+    """Serve a region with that many instances, each with an ENI of 20 private IPs and their EIPs."""
     import asyncio
 
     from generator.sandbox.region.account import Account
-    from generator.sandbox.region.behaviour import Behaviour
+    from generator.sandbox.region.behaviour import Behaviour, Delays
     from generator.sandbox.server import Server
 
     async def main() -> None:
-        server = Server(Account(behaviour=Behaviour(windows=None, eips=10**6, serial_binding=False)))
+        at_once = Delays(**dict.fromkeys(Delays.__dataclass_fields__, 0.0))
+        account = Account(behaviour=Behaviour(delays=at_once, windows=None, eips=10**6))
+        _fill(account, int(instances))
+        server = Server(account)
         await server.start()
         print(server.url, flush=True)
         await asyncio.Event().wait()
@@ -119,7 +122,30 @@ def _serve() -> None:
     asyncio.run(main())
 
 
-def _serve_bare() -> None:
+def _fill(account: Account, instances: int) -> None:
+    from generator.sandbox.api import dispatch
+    from generator.sandbox.region.model import Eni
+    from tests.sandbox.region import GROUP, IMAGE, REGION, VSWITCH
+
+    def call(product: str, name: str, **parameters: str) -> dict[str, Any]:
+        flat = {"RegionId": REGION, **{key.replace("__", "."): value for key, value in parameters.items()}}
+        account.settle()
+        return dispatch.carry_out(dispatch.prepare(account, dispatch.find(product, name), flat))
+
+    where = {"ImageId": IMAGE, "VSwitchId": VSWITCH, "SecurityGroupId": GROUP, "InstanceType": "ecs.g7.4xlarge"}
+    for _ in range(instances // 100):
+        nic = {"NetworkInterface__1__SecondaryPrivateIpAddressCount": str(EIPS - 1)}
+        call("ecs", "RunInstances", Amount="100", **where, **nic)
+    account.settle()
+    for eni in account.regions[REGION].all(Eni):
+        for address in eni.addresses if eni.type == "Secondary" else ():
+            eip = call("vpc", "AllocateEipAddress")["AllocationId"]
+            named = {"InstanceType": "NetworkInterface", "InstanceId": eni.id, "PrivateIpAddress": address}
+            call("vpc", "AssociateEipAddress", AllocationId=eip, **named)
+    account.settle()
+
+
+def _bare() -> None:
     """Answer everything with what DescribeRegions answers: what HTTP and the client cost by themselves."""
     import asyncio
     import json
@@ -141,37 +167,6 @@ def _serve_bare() -> None:
         await asyncio.Event().wait()
 
     asyncio.run(main())
-
-
-def _fill(url: str) -> None:
-    from tests.sandbox.region import GROUP, IMAGE, REGION, VSWITCH, call, clients
-
-    ecs, vpc = clients(url)
-    launch = {
-        "region_id": REGION,
-        "image_id": IMAGE,
-        "instance_type": "ecs.g7.4xlarge",
-        "v_switch_id": VSWITCH,
-        "security_group_id": GROUP,
-        "amount": 100,
-        "network_interface": [{"SecondaryPrivateIpAddressCount": EIPS - 1}],
-    }
-    for _ in range(INSTANCES // 100):
-        call(ecs, "RunInstances", launch)
-    time.sleep(1)
-    enis, token = list[Any](), None
-    while token != "":
-        page = {"region_id": REGION, "type": "Secondary", "max_results": 500, "next_token": token}
-        body = call(ecs, "DescribeNetworkInterfaces", page)
-        enis += body.network_interface_sets.network_interface_set
-        token = body.next_token
-    assert len(enis) == INSTANCES
-    for eni in enis:
-        for private in eni.private_ip_sets.private_ip_set:
-            eip = call(vpc, "AllocateEipAddress", {"region_id": REGION}).allocation_id
-            named = {"instance_id": eni.network_interface_id, "instance_type": "NetworkInterface"}
-            address = {"allocation_id": eip, "private_ip_address": private.private_ip_address}
-            call(vpc, "AssociateEipAddress", {**named, **address})
 
 
 def _call(url: str, mode: str) -> None:
@@ -197,10 +192,5 @@ def _call(url: str, mode: str) -> None:
 
 
 if __name__ == "__main__":
-    modes: dict[str, Callable[..., None]] = {
-        _SERVE: _serve,
-        _SERVE_BARE: _serve_bare,
-        _FILL: _fill,
-        _CALL: _call,
-    }
+    modes: dict[str, Callable[..., None]] = {"region": _region, "bare": _bare, "call": _call}
     modes[sys.argv[1]](*sys.argv[2:])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -217,6 +219,14 @@ def test_the_tables_name_only_parameters_that_the_sdk_knows() -> None:
                 node = node.children.get(part) if node else None
             assert node is not None, (product, name, path)
         assert not action.takes & action.ignores, (product, name)
+
+
+def test_the_documentation_names_every_action() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text().replace("(s)", "")
+    words = set(re.findall(r"[A-Za-z0-9]+", page))
+    # Start-, stop-, reboot- and deleteInstance are named once for one and for many.
+    missing = sorted(name for _, name in ACTIONS if name not in words and name.removesuffix("s") not in words)
+    assert missing == []
 
 
 # Sizes

@@ -36,8 +36,8 @@ class Region(RuleBasedStateMachine):
         )
         self.region = self.account.regions[REGION]
         vpc = self.call("vpc", "CreateVpc", CidrBlock="10.0.0.0/16")["VpcId"]
-        # Room for 12 private IPs, so that it runs out.
-        self.switch = self.call("vpc", "CreateVSwitch", VpcId=vpc, ZoneId=ZONE, CidrBlock="10.0.0.0/28")["VSwitchId"]
+        # Room for 28 private IPs, so that it runs out.
+        self.switch = self.call("vpc", "CreateVSwitch", VpcId=vpc, ZoneId=ZONE, CidrBlock="10.0.0.0/27")["VSwitchId"]
         self.group = self.call("ecs", "CreateSecurityGroup", VpcId=vpc)["SecurityGroupId"]
 
     def teardown(self) -> None:
@@ -57,13 +57,18 @@ class Region(RuleBasedStateMachine):
         except ApiError as refusal:
             refused = refusal.code
         assert not refused or self.snapshot() == before, f"{name} was refused ({refused}) and changed something"
+        # A transition lasts for a few calls.
+        self.clock.advance(0.05)
 
     def snapshot(self) -> tuple[Any, ...]:
         self.account.settle()
         return tuple(tuple(self.region.all(kind)) for kind in (Instance, Eni, Eip))
 
-    def pick(self, kind: type[Any], number: int) -> Any:
+    def pick(self, kind: type[Any], number: int, **wanted: str) -> Any:
+        """Pick a record, two times of three one that is as wanted, if there is one."""
         found = self.region.all(kind)
+        apt = [one for one in found if all(getattr(one, name) == value for name, value in wanted.items())]
+        found = apt if apt and number % 3 else found
         return found[number % len(found)] if found else None
 
     @rule(amount=st.integers(1, 3), extra=st.integers(0, 3), secondary=st.booleans(), dry=st.booleans())
@@ -89,13 +94,17 @@ class Region(RuleBasedStateMachine):
 
     @rule(number=ANY, other=ANY, name=st.sampled_from(["AttachNetworkInterface", "DetachNetworkInterface"]))
     def plug(self, number: int, other: int, name: str) -> None:
-        eni, instance = self.pick(Eni, number), self.pick(Instance, other)
+        status = "Available" if name == "AttachNetworkInterface" else "InUse"
+        eni = self.pick(Eni, number, type="Secondary", status=status)
+        instance = self.pick(Instance, other, status="Running")
+        if eni and eni.instance and number % 2:
+            instance = self.region.get(Instance, eni.instance)
         if eni and instance:
             self.attempt("ecs", name, NetworkInterfaceId=eni.id, InstanceId=instance.id)
 
     @rule(number=ANY)
     def delete_eni(self, number: int) -> None:
-        if eni := self.pick(Eni, number):
+        if eni := self.pick(Eni, number, status="Available"):
             self.attempt("ecs", "DeleteNetworkInterface", NetworkInterfaceId=eni.id)
 
     @rule(number=ANY, count=st.integers(1, 4))
@@ -105,7 +114,7 @@ class Region(RuleBasedStateMachine):
                 "ecs", "AssignPrivateIpAddresses", NetworkInterfaceId=eni.id, SecondaryPrivateIpAddressCount=count
             )
 
-    @rule(number=ANY, host=st.integers(0, 15))
+    @rule(number=ANY, host=st.integers(0, 31))
     def assign_this(self, number: int, host: int) -> None:
         if eni := self.pick(Eni, number):
             self.attempt(
@@ -120,7 +129,8 @@ class Region(RuleBasedStateMachine):
 
     @rule(number=ANY, name=st.sampled_from(["StopInstance", "StartInstance", "DeleteInstance"]), force=st.booleans())
     def power(self, number: int, name: str, *, force: bool) -> None:
-        if instance := self.pick(Instance, number):
+        status = "Stopped" if name == "StartInstance" else "Running"
+        if instance := self.pick(Instance, number, status=status):
             more = {"Force": force} if name == "DeleteInstance" else {}
             self.attempt("ecs", name, InstanceId=instance.id, **more)
 
@@ -130,7 +140,7 @@ class Region(RuleBasedStateMachine):
 
     @rule(number=ANY, other=ANY, which=ANY)
     def bind(self, number: int, other: int, which: int) -> None:
-        eip, eni = self.pick(Eip, number), self.pick(Eni, other)
+        eip, eni = self.pick(Eip, number, status="Available"), self.pick(Eni, other, status="InUse")
         if eip and eni:
             self.attempt(
                 "vpc",
@@ -143,7 +153,8 @@ class Region(RuleBasedStateMachine):
 
     @rule(number=ANY, name=st.sampled_from(["UnassociateEipAddress", "ReleaseEipAddress"]))
     def unbind(self, number: int, name: str) -> None:
-        if eip := self.pick(Eip, number):
+        status = "InUse" if name == "UnassociateEipAddress" else "Available"
+        if eip := self.pick(Eip, number, status=status):
             self.attempt("vpc", name, AllocationId=eip.id)
 
     @rule(seconds=st.sampled_from([0.05, 0.15, 1.0]))
@@ -202,6 +213,6 @@ class Region(RuleBasedStateMachine):
 
 
 Region.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=60, stateful_step_count=80, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestRegion = pytest.mark.filterwarnings("ignore")(Region.TestCase)
