@@ -24,8 +24,9 @@ LOG = logging.getLogger("multieip.sandbox")
 
 # User-data travels in the request line: 32 KB are 44 KB of Base64, each character up to three in a URL.
 MAX_LINE = 256 * 1024
-# Keys of no account: real ones must not work here, so that nobody gets used to giving them away.
-KEYS = {"multieip-sandbox": "multieip-no-secret"}
+# What multieip gives an endpoint on loopback for a key. Real ones must not work here, so that nobody gets used to
+# giving them away.
+KEYS = {"multieip-no-account": "multieip-no-account"}
 _PAGE = "<html>\r\n<head><title>503 Service Temporarily Unavailable</title></head>\r\n<body></body>\r\n</html>\r\n"
 
 

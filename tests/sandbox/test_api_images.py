@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,20 @@ def test_a_plane_may_say_itself_when_an_image_is_ready() -> None:
         cloud.run(lambda: cloud.account.finish_image(REGION, keys[0]))
         cloud.run(lambda: cloud.account.finish_image(REGION, keys[1], failed=True))
         assert [image(cloud, key).status for key in keys] == ["Available", "CreateFailed"]
+
+
+def test_an_image_of_the_machine_is_public_and_its_family_s_newest(cloud: Cloud) -> None:
+    def add() -> None:
+        region = cloud.account.regions[REGION]
+        like = region.get(Image, IMAGE)
+        cloud.account.add_public_image(replace(like, id="local-debian-12", name="local-debian-12", owner="self"))
+
+    cloud.run(add)
+    cloud.run(add)
+    family = image(cloud, "local-debian-12").image_family
+    newest = cloud.do("DescribeImageFromFamily", region_id=REGION, image_family=family).image
+    assert (newest.image_id, newest.image_owner_alias) == ("local-debian-12", "system")
+    cloud.launch(image_id=None, image_family=family)
 
 
 # Key pairs

@@ -148,6 +148,29 @@ def test_the_calls_of_a_full_build_are_answered_as_the_cloud_does(cloud: Cloud) 
     assert left(cloud) == NOTHING
 
 
+def test_what_multieip_itself_calls_finds_images_here(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    from generator.cloud import images
+    from generator.cloud.client import Ecs
+
+    monkeypatch.setenv("MULTIEIP_ECS_ENDPOINT", cloud.server.url)
+    ecs = Ecs(REGION)
+    assert images.newest_of_family(ecs, "acs:debian_12_11_x64") == IMAGE
+    (instance,) = cloud.launch()
+    made = cloud.do("CreateImage", region_id=REGION, instance_id=instance, image_name="golden").image_id
+    cloud.until(lambda: getattr(images.find(ecs, made), "status", "") == "Available")
+    found = images.find(ecs, made)
+    assert found is not None
+    images.tag(ecs, found, {"a": "b"})
+    images.set_imds_v2(ecs, made)
+    images.set_family(ecs, made, "web")
+    assert images.newest_of_family(ecs, "web") == made
+    cloud.do("DeleteInstance", instance_id=instance, force=True)
+    images.unshare(ecs, made)
+    images.delete_image(ecs, made)
+    images.delete_snapshot(ecs, found.snapshots[0])
+    assert images.find(ecs, made) is None
+
+
 @pytest.mark.skipif(
     shutil.which("packer") is None or (packer.installed_version() or PLUGINS) >= PLUGINS,
     reason="needs a Packer that has alicloud-ecs built in (1.6)",

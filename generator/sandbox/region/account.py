@@ -125,6 +125,11 @@ class Account:
                     lifecycle.advance(self.regions[name], record)
         return self._due[0][0] if self._due else None
 
+    def add_public_image(self, image: Image) -> None:
+        """Show an image of this machine as a public one of the home region; one with its id is replaced."""
+        with self.transaction():
+            self.regions[self.home].put(replace(image, owner="system"))
+
     # What a plane reports
 
     def finish_image(self, region: str, image: str, *, failed: bool = False) -> None:
