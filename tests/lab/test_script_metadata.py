@@ -75,19 +75,13 @@ def test_eight_enis_of_fifty_addresses_each_answer(new_lab: NewLab) -> None:
         assert lab.prober.judge(pairs[first : first + 50], pairs[0].eip) == []
 
 
-def test_a_run_with_nothing_to_do_is_cheap_and_leaves_no_trace(new_lab: NewLab) -> None:
+def test_a_run_with_nothing_to_do_says_nothing_and_leaves_no_trace(new_lab: NewLab) -> None:
+    """What it costs is measured by `make bench`."""
     lab = booted(new_lab(FIFTY))
     lab.run("systemctl stop multieip-policy-routing.timer multieip-policy-routing.path")
     lab.run(f"{SCRIPT} apply; {SCRIPT} apply; touch /tmp/mark; sleep 0.1")
     said = lab.run("journalctl -b --output=cat | wc -l; nmcli -t -f DEVICE,CON-UUID device")
-    began = time.monotonic()
-    printed = lab.run(f"cd /; bash -c 'TIMEFORMAT=\"%R %U %S\"; time {SCRIPT} apply' 2>&1")
-    print(f"wall, user, system: {printed.strip()}; with nsenter {time.monotonic() - began:.3f} s")
-    assert len(printed.splitlines()) == 1, "it says nothing of its own"
-    wall, user, system = (float(word) for word in printed.split())
-    # The goals are 0.15 s and 0.10 s of CPU; a machine that does other work at the same time gets some room.
-    assert user + system < 0.2
-    assert wall < 1.0
+    assert lab.run(f"{SCRIPT} apply 2>&1") == ""
     assert lab.run("journalctl -b --output=cat | wc -l; nmcli -t -f DEVICE,CON-UUID device") == said
     written = lab.run(
         "find /etc /var/lib/multieip /run/multieip /run/NetworkManager /var/lib/NetworkManager -newer /tmp/mark"

@@ -14,7 +14,7 @@ rm -rf /var/lib/cloud /var/log/cloud-init*.log
 rm -f /var/lib/dbus/machine-id /etc/hostid
 rm -f /etc/ssh/ssh_host_*
 rm -f /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys
-rm -rf /var/lib/NetworkManager/* /var/lib/dhcp/* /var/lib/dhclient/* /var/lib/systemd/timesync/*
+rm -rf /var/lib/NetworkManager/* /var/lib/dhcp/* /var/lib/dhclient/* /var/lib/systemd/timesync/* /var/lib/multieip/*
 rm -f /etc/udev/rules.d/70-persistent-net.rules /etc/resolv.conf.dhclient-new.*
 
 if command -v apt-get > /dev/null; then
