@@ -81,7 +81,7 @@ def test_a_run_with_nothing_to_do_says_nothing_and_leaves_no_trace(new_lab: NewL
     lab.run("systemctl stop multieip-policy-routing.timer multieip-policy-routing.path")
     lab.run(f"{SCRIPT} apply; {SCRIPT} apply; touch /tmp/mark; sleep 0.1")
     said = lab.run("journalctl -b --output=cat | wc -l; nmcli -t -f DEVICE,CON-UUID device")
-    assert lab.run(f"{SCRIPT} apply 2>&1") == ""
+    assert lab.run(f"cd /; {SCRIPT} apply 2>&1") == ""
     assert lab.run("journalctl -b --output=cat | wc -l; nmcli -t -f DEVICE,CON-UUID device") == said
     written = lab.run(
         "find /etc /var/lib/multieip /run/multieip /run/NetworkManager /var/lib/NetworkManager -newer /tmp/mark"
