@@ -15,7 +15,7 @@ from typing import Any
 from generator.sandbox.fabric import filters
 from generator.sandbox.fabric.service import Fault
 from tests.lab.candidates import INTERVAL
-from tests.lab.lab import Lab
+from tests.lab.lab import POLL, Lab
 
 EVENT = 5.0
 TIMER = INTERVAL + 3.0
@@ -31,7 +31,8 @@ Problems = Callable[[], list[str]]
 class Disturbance:
     """`strike` does it, and may return what else must hold besides packets. `limit` is seconds to repair it.
 
-    `group` is its heading in the docs; `restore` undoes what the strike set outside of the instance.
+    `group` is its heading in the docs; `restore` undoes what the strike set outside of the instance. A `fresh` one gets
+    an instance of its own, not booted yet; `renew` is the T1 of its DHCP leases in seconds.
     """
 
     key: str
@@ -40,6 +41,8 @@ class Disturbance:
     limit: float
     strike: Callable[[Lab], Problems | None]
     restore: Callable[[Lab], None] = Lab.end_faults
+    fresh: bool = False
+    renew: int | None = None
 
 
 # NetworkManager and links
@@ -216,8 +219,33 @@ def _recover(lab: Lab) -> None:
 # Boots
 
 
-def boot(lab: Lab) -> None:
+def _boot(lab: Lab) -> None:
     lab.boot()
+
+
+def _boot_unreachable(lab: Lab) -> Problems:
+    """The very first boot has no metadata service for 15 s: no answer of an earlier boot serves."""
+    lab.set_metadata(filters.DROPPED)
+    lab.boot()
+    primary = lab.pairs()[0]
+    cut = ["never asked"]
+    while cut and time.monotonic() - lab.container.started_at < 15:
+        cut = lab.prober.judge([primary], primary.eip)
+    time.sleep(max(0.0, lab.container.started_at + 15 - time.monotonic()))
+    lab.set_metadata(filters.REACHABLE)
+    return lambda: [f"without metadata: {problem}" for problem in cut]
+
+
+def _renew(lab: Lab) -> Problems:
+    """Boot, and be there for two renewals."""
+    lab.boot()
+    lab.watch(BOOT)
+    wanted = lab.leases() + 2
+    deadline = time.monotonic() + 20
+    while lab.leases() < wanted and time.monotonic() < deadline:
+        time.sleep(POLL)
+    missed = lab.leases() < wanted
+    return lambda: ["the lease was not renewed twice"] if missed else []
 
 
 def _reboot(lab: Lab) -> None:
@@ -261,7 +289,16 @@ NM, LINK, KERNEL, CLOUD, METADATA, BOOTS = (
 )
 
 DISTURBANCES = (
-    Disturbance("boot", "first boot, counted from systemd's start", BOOTS, BOOT, boot),
+    Disturbance("boot", "first boot", BOOTS, BOOT, _boot, fresh=True),
+    Disturbance(
+        "boot-unreachable",
+        "first boot, 15 s without the metadata service: the primary EIP answers; then the service comes",
+        BOOTS,
+        TIMER,
+        _boot_unreachable,
+        fresh=True,
+    ),
+    Disturbance("renewals", "the DHCP lease renewed twice", NM, EVENT, _renew, fresh=True, renew=4),
     Disturbance("nm-restart", "`systemctl restart NetworkManager`", NM, EVENT, _restart_networkmanager),
     Disturbance("up-eth0", "`nmcli connection up` of the primary ENI's profile", NM, EVENT, _up("eth0")),
     Disturbance("up-eth1", "`nmcli connection up` of a secondary ENI's profile", NM, EVENT, _up("eth1")),

@@ -12,13 +12,17 @@ from tests.lab.disturbances import BY_KEY, DISTURBANCES, Disturbance
 from tests.lab.lab import Lab
 from tests.lab.layout import THREE_IN_ONE
 
-RUNNING = [disturbance for disturbance in DISTURBANCES if disturbance.key != "boot"]
 
-
-@pytest.mark.parametrize("disturbance", RUNNING, ids=lambda disturbance: disturbance.key)
+@pytest.mark.parametrize("disturbance", DISTURBANCES, ids=lambda disturbance: disturbance.key)
 def test_all_eips_answer_again_after(
-    disturbance: Disturbance, lab: Lab, record_property: Callable[[str, object], None]
+    disturbance: Disturbance,
+    request: pytest.FixtureRequest,
+    record_property: Callable[[str, object], None],
 ) -> None:
+    if disturbance.fresh:
+        lab = request.getfixturevalue("new_lab")(renew=disturbance.renew)
+    else:
+        lab = request.getfixturevalue("lab")
     also = disturbance.strike(lab)
     repair = lab.watch(disturbance.limit, also=also or list)
     record_property("repaired", str(repair))
@@ -27,14 +31,6 @@ def test_all_eips_answer_again_after(
     assert repair.after <= disturbance.limit
     assert_no_strays(lab)
     disturbance.restore(lab)
-
-
-def test_nothing_leaves_by_the_wrong_eni_once_booted(new_lab: NewLab) -> None:
-    lab = new_lab()
-    lab.boot()
-    repair = lab.watch(BY_KEY["boot"].limit)
-    assert repair.after is not None, lab.report("boot", repair.problems)
-    assert_no_strays(lab)
 
 
 def test_three_enis_in_one_vswitch_answer_each_for_its_own(new_lab: NewLab) -> None:
@@ -46,18 +42,6 @@ def test_three_enis_in_one_vswitch_answer_each_for_its_own(new_lab: NewLab) -> N
     repair = lab.watch(5)
     assert repair.after is not None, lab.report("strict rp_filter", repair.problems)
     assert_no_strays(lab)
-
-
-def test_dhcp_renewals_break_nothing(new_lab: NewLab) -> None:
-    lab = new_lab(renew=4)
-    lab.boot()
-    repair = lab.watch(BY_KEY["boot"].limit)
-    assert repair.after is not None, lab.report("boot", repair.problems)
-    before = lab.leases()
-    repair = lab.watch(20, also=lambda: [] if lab.leases() >= before + 2 else ["no renewal yet"])
-    assert repair.after is not None, lab.report("renewals", repair.problems)
-    repair = lab.watch(5)
-    assert not repair.broken, lab.report("a renewal", repair.problems)
 
 
 def test_the_judge_sees_the_vendors_recipe_lose_its_routes(new_lab: NewLab) -> None:
