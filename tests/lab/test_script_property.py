@@ -106,7 +106,7 @@ def test_an_eni_that_is_left_alone_loses_all_that_was_ours_and_gets_it_back(quie
     # The generic profile has it now, with DHCP's address; a DHCP client may take a second try or two.
     deadline = time.monotonic() + 4 * EVENT
     while f"{eni.addresses[0]}/24" not in lab.run("ip -br address show dev eth2"):
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, lab.report("left alone", ["no address by DHCP"])
         time.sleep(0.1)
     assert str(eni.addresses[1]) not in lab.run("ip -br address show dev eth2")
     lab.run(f"{SCRIPT} apply; {SCRIPT} status", check=False)
