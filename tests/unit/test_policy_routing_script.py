@@ -40,7 +40,9 @@ def library() -> str:
 
 def call(function: str, variables: dict[str, str], shell: Sequence[str] = ("sh",)) -> list[str]:
     """Return what a function of the script prints, with these variables set."""
-    assignments = "INPUT_CONFIG='cfg 1001 10001 eth0 1000 64 100'\n" + "".join(f'{name}="${name}_"\n' for name in variables)
+    assignments = "INPUT_CONFIG='cfg 1001 10001 eth0 1000 64 100'\n" + "".join(
+        f'{name}="${name}_"\n' for name in variables
+    )
     done = subprocess.run(
         [*shell, "-c", f"{library()}\n{assignments}{function}"],
         env={"PATH": "/usr/bin:/bin", **{f"{name}_": value for name, value in variables.items()}},
@@ -209,7 +211,9 @@ def test_other_names_are_numbered_in_their_natural_order_and_keep_their_numbers(
 
 
 def test_the_largest_table_number_is_written_out() -> None:
-    lines = desired(f"{device('eth0', 1, 2)}\n{device('eth1', 2, 3)}", INPUT_CONFIG="cfg 4294967000 32000 eth0 1000 64 100")
+    lines = desired(
+        f"{device('eth0', 1, 2)}\n{device('eth1', 2, 3)}", INPUT_CONFIG="cfg 4294967000 32000 eth0 1000 64 100"
+    )
     assert lines[1][6:8] == ["4294967000", "32000"]
 
 
