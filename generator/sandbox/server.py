@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -66,6 +67,15 @@ class Server:
         await site.start()
         self.port = int(self._runner.addresses[0][1])
         self._settle()
+
+    async def listen(self, sock: socket.socket) -> None:
+        """Serve on one more socket too, after `start`: one that was made in another network namespace, say.
+
+        The socket is the server's from then on: `stop` closes it.
+        """
+        if self._runner is None:
+            raise RuntimeError("the server has not started")
+        await web.SockSite(self._runner, sock).start()
 
     async def stop(self) -> None:
         """End serving; what was answered is kept already."""

@@ -6,7 +6,7 @@ import asyncio
 import importlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -52,7 +52,11 @@ class Cloud:
         async def call() -> T:
             return work()
 
-        return asyncio.run_coroutine_threadsafe(call(), self._loop).result(30)
+        return self.run_async(call())
+
+    def run_async(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in the server's loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
     # Shorthands for what many tests need.
 

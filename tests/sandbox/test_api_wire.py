@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import re
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ import pytest
 from generator.sandbox.api.catalogue import ACTIONS
 from generator.sandbox.api.schema import Node, request_of, response_of
 from generator.sandbox.api.signature import rpc_signature
-from generator.sandbox.server import KEYS
+from generator.sandbox.server import KEYS, Server
 from tests.sandbox.region import GROUP, IMAGE, LAUNCH, REGION, VSWITCH, Cloud, call, clients, refusal, served
 
 
@@ -131,6 +132,22 @@ def test_it_serves_as_a_proxy_for_plain_http_and_refuses_tunnels(cloud: Cloud) -
     connection = http.client.HTTPConnection(cloud.server.host, cloud.server.port, timeout=10)
     connection.request("CONNECT", "location-readonly.aliyuncs.com:443")
     assert connection.getresponse().status == 502
+
+
+def test_it_serves_on_a_socket_that_was_made_elsewhere_too_until_it_stops() -> None:
+    ours = socket.create_server(("127.0.0.1", 0))
+    port = ours.getsockname()[1]
+
+    async def listen(server: Server) -> None:
+        await server.listen(ours)
+
+    with served() as cloud:
+        cloud.run_async(listen(cloud.server))
+        ecs, _ = clients(f"http://127.0.0.1:{port}")
+        assert call(ecs, "DescribeRegions", {}).regions.region
+        assert cloud.do("DescribeRegions").regions.region
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=1)
 
 
 # Parameters
