@@ -10,10 +10,9 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import Field
 
-from generator import resources
-from generator.spec import cloud_config, explain, rules, source
+from generator.spec import cloud_config, reading, rules
 from generator.spec.distro import TRAITS, Distro, Traits
 from generator.spec.fields import (
     AccountId,
@@ -32,25 +31,18 @@ from generator.spec.fields import (
     OneLine,
     Package,
     RegionId,
-    RuleError,
     SecurityGroupId,
     Sha256,
     Suite,
     TagKey,
     TagValue,
+    Version,
     VpcId,
     VSwitchId,
     ZoneId,
 )
-from generator.spec.findings import Finding, FindingsError, ordered
-from generator.spec.model import Model, between_keys
-
-
-def _whole(value: Any) -> Any:
-    """Refuse `true` and `1.0`, which equal 1 in Python and are other types in YAML."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise RuleError("choice", "it must be the whole number 1", "write version: 1")
-    return value
+from generator.spec.findings import Finding, FindingsError
+from generator.spec.model import Model
 
 
 class EcsBase(Model):
@@ -172,7 +164,7 @@ class ImageSpec(Model):
 
     RULES = (rules.suite_of_distro, rules.packages_once)
 
-    version: Annotated[Literal[1], BeforeValidator(_whole)] = Field(description="Version of the spec's format.")
+    version: Version = Field(description="Version of the spec's format.")
     name: Name = Field(description="Name of the image; file names and ECS image names begin with it.")
     description: OneLine = Field("", description="What the image is for, in one line.")
     distro: Distro = Field(description="Distribution of base and image.")
@@ -202,36 +194,15 @@ def resolve(name: str | os.PathLike[str]) -> Path:
 
     A name that means none of them is returned as the path that it is, for the reader to say so.
     """
-    path = Path(name)
-    if path.exists() or path.name != str(path) or path.suffix in (".yaml", ".yml"):
-        return path
-    for folder in (Path("images"), resources.folder("images")):
-        candidate = folder / f"{path}.yaml"
-        if candidate.is_file():
-            return candidate
-    return path
+    return reading.resolve(name, "images")
 
 
 def examine(path: str | os.PathLike[str]) -> tuple[ImageSpec | None, tuple[Finding, ...]]:
     """Read an image spec: the spec, or None when it has errors, and every finding in the order of the file."""
     file = resolve(path)
     if not file.exists():
-        examples = ", ".join(sorted(example.stem for example in resources.folder("images").glob("*.yaml")))
-        return None, (Finding(str(file), 0, 0, "file", "there is no such file", f"give a path, or one of {examples}"),)
-    document, findings = source.read(file)
-    if document is None:
-        return None, findings
-    spec = None
-    problems = [*between_keys(ImageSpec, document.data), *cloud_config.problems(document.data)]
-    try:
-        spec = ImageSpec.model_validate(document.data)
-    except ValidationError as error:
-        problems += explain.problems(error, ImageSpec)
-    # A value that YAML already makes a finding of is not judged a second time.
-    judged = {(finding.line, finding.column) for finding in findings}
-    others = (finding for finding in map(document.finding, problems) if (finding.line, finding.column) not in judged)
-    findings = ordered((*findings, *others))
-    return None if any(f.severity == "error" for f in findings) else spec, findings
+        return None, (reading.absent(file, "images"),)
+    return reading.examine(ImageSpec, file, cloud_config.problems)
 
 
 def load(path: str | os.PathLike[str]) -> ImageSpec:

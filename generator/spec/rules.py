@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, TypeGuard
 
 from generator.spec.distro import TRAITS, Distro
-from generator.spec.findings import Problem
+from generator.spec.findings import Problem, Severity
 from generator.spec.source import shown
 
 # The kernel's own routing tables (RT_TABLE_DEFAULT, _MAIN, _LOCAL in linux/rtnetlink.h).
@@ -25,14 +25,12 @@ Part = Mapping[str, Any]
 
 def family_or_id(part: Part) -> Iterator[Problem]:
     """`base.ecs` names one image."""
-    if (part["family"] is None) == (part["id"] is None):
-        yield Problem((), "one-of", "base.ecs takes either `family` or `id`", "give one of the two", on_key=True)
+    yield from one_of(part, "base.ecs", "family", "id")
 
 
 def suite_or_url(part: Part) -> Iterator[Problem]:
     """`base.local` says one way to a disk image, with what belongs to it."""
-    if (part["suite"] is None) == (part["url"] is None):
-        yield Problem((), "one-of", "base.local takes either `suite` or `url`", "give one of the two", on_key=True)
+    yield from one_of(part, "base.local", "suite", "url")
     if part["url"] is not None and part["sha256"] is None:
         yield Problem(
             ("url",),
@@ -68,7 +66,7 @@ def suite_of_distro(part: Part) -> Iterator[Problem]:
 def free_tables(part: Part) -> Iterator[Problem]:
     """The private tables of all ENIs keep clear of the kernel's."""
     first = part["table_base"]
-    if _is_int(first) and any(first <= table < first + MAX_ENIS for table in KERNEL_TABLES):
+    if is_int(first) and any(first <= table < first + MAX_ENIS for table in KERNEL_TABLES):
         yield Problem(
             ("table_base",),
             "range",
@@ -80,7 +78,7 @@ def free_tables(part: Part) -> Iterator[Problem]:
 def primary_first(part: Part) -> Iterator[Problem]:
     """The primary ENI's default route wins in the main table."""
     primary, secondary = part["primary_metric"], part["secondary_metric"]
-    if _is_int(primary) and _is_int(secondary) and secondary <= primary:
+    if is_int(primary) and is_int(secondary) and secondary <= primary:
         yield Problem(
             ("secondary_metric",),
             "metrics",
@@ -91,7 +89,7 @@ def primary_first(part: Part) -> Iterator[Problem]:
 
 def primary_is_ours(part: Part) -> Iterator[Problem]:
     """`leave_alone` does not name the primary interface without meaning it."""
-    for index, selector in enumerate(_list(part["leave_alone"])):
+    for index, selector in enumerate(as_list(part["leave_alone"])):
         if isinstance(selector, str) and fnmatchcase(str(part["primary_interface"]), selector):
             yield Problem(
                 ("leave_alone", index),
@@ -134,34 +132,48 @@ def zone_in_region(part: Part) -> Iterator[Problem]:
 
 def copies_elsewhere(part: Part) -> Iterator[Problem]:
     """Copies go to other regions, and to each once."""
-    regions = _list(part["copy_regions"])
+    regions = as_list(part["copy_regions"])
     for index, region in enumerate(regions):
         if region == part["region"]:
             yield Problem(
                 ("copy_regions", index), "duplicate", f"{shown(region)} is where the image is made", "remove it"
             )
-    yield from _twice("copy_regions", regions)
+    yield from twice("copy_regions", regions)
 
 
 def shares_once(part: Part) -> Iterator[Problem]:
     """Each account is named once."""
-    yield from _twice("share_accounts", _list(part["share_accounts"]))
+    yield from twice("share_accounts", as_list(part["share_accounts"]))
 
 
 def packages_once(part: Part) -> Iterator[Problem]:
     """Each package is named once."""
-    yield from _twice("packages", _list(part["packages"]), "warning")
+    yield from twice("packages", as_list(part["packages"]), "warning")
 
 
-def _twice(key: str, values: list[Any], severity: Any = "error") -> Iterator[Problem]:
+def one_of(part: Part, where: str, *keys: str) -> Iterator[Problem]:
+    """Yield a problem unless just one of the keys is given."""
+    if sum(part[key] not in (None, [], ()) for key in keys) != 1:
+        choice = (
+            f"either `{keys[0]}` or `{keys[1]}`"
+            if len(keys) == 2
+            else f"one of {', '.join(f'`{key}`' for key in keys)}"
+        )
+        yield Problem((), "one-of", f"{where} takes {choice}", "give one of them", on_key=True)
+
+
+def twice(key: str, values: list[Any], severity: Severity = "error") -> Iterator[Problem]:
+    """Yield a problem for each value of a list that is there before it."""
     for index, value in enumerate(values):
         if value in values[:index]:
             yield Problem((key, index), "duplicate", f"{shown(value)} is given twice", "remove one", severity)
 
 
-def _list(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
+    """Return a list's items; none of what is no list, which is another rule's business."""
     return list(value) if isinstance(value, list | tuple) else []
 
 
-def _is_int(value: Any) -> bool:
+def is_int(value: Any) -> TypeGuard[int]:
+    """Tell whether a value is a whole number, as YAML has it."""
     return isinstance(value, int) and not isinstance(value, bool)

@@ -69,10 +69,13 @@ def words(schema: Schema, node: Schema) -> str:
         return str(node["const"])
     if "enum" in node:
         return f"one of {', '.join(map(str, node['enum']))}"
+    if node.get("pattern") in WORDS:
+        return WORDS[node["pattern"]]
     simple = {
+        "number": f"a number from {node.get('minimum')} to {node.get('maximum')}",
         "integer": f"a whole number from {node.get('minimum')} to {node.get('maximum')}",
         "boolean": "true or false",
-        "string": WORDS.get(node.get("pattern", ""), "text"),
+        "string": "text",
     }
     return simple.get(node.get("type", "")) or _container(schema, node)
 

@@ -36,6 +36,7 @@ _NO_SECRET = re.compile(r"(?i)^(?:|!+|\*+|!\*|R|RANDOM|x)$")
 _ENCODINGS = {"b64", "base64"}
 _PACKED = {"gz", "gzip"}
 
+IN_USER_DATA = "that every user of the instance can read in user-data"
 _REMEDY = "let the instance fetch it with its RAM role, or set it at first login"
 
 
@@ -89,5 +90,5 @@ def _file(content: str, encoding: str, loc: Loc) -> Iterator[Problem]:
 
 
 def _warning(what: str, loc: Loc, line: int) -> Problem:
-    message = f"{name(loc)} holds {what} that every user of the instance can read in user-data"
+    message = f"{name(loc)} holds {what} {IN_USER_DATA}"
     return Problem(loc, "secret", message, _REMEDY, "warning", line_offset=line)

@@ -1,0 +1,98 @@
+"""How a fleet is changed: the part `strategy` of a fleet spec."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from generator.spec import strategy_rules as rules
+from generator.spec.fields import Argument, Duration, Float, HttpUrl, Int, Name, Pointer, Script, Share
+from generator.spec.model import Model, Rule
+
+MOST_INSTANCES = 10_000
+
+
+class Hook(Model):
+    """Something that is done at a point of the rollout: one of `command`, `url` and `assistant`.
+
+    A command runs beside the controller, without a shell, with `MULTIEIP_FLEET`, `MULTIEIP_INSTANCE_ID` and
+    `MULTIEIP_EIPS` in its environment; it passes with exit code 0. A URL is called with POST and a JSON body that
+    says the same; it passes with a status of 2xx. A script is run on the instance by Cloud Assistant.
+    """
+
+    RULES: ClassVar[tuple[Rule, ...]] = (rules.one_way,)
+
+    command: tuple[Argument, ...] = Field((), max_length=64, description="Program and its arguments.")
+    url: HttpUrl | None = Field(None, description="Address to call.")
+    assistant: Script | None = Field(None, description="Script to run on the instance, by Cloud Assistant.")
+    timeout: Duration = Field(300, description="How long it may take; a time alone is seconds.")
+
+
+class Gate(Hook):
+    """A condition of the user's that each new instance must meet; it is tried until it passes or time is up.
+
+    With `above` or `below` it passes when the number that it prints, or that the URL returns, is within them. The
+    gates that are always there need no entry: instance running, cloud-init done, the guest's own check, and every
+    EIP answering from its own private IP.
+    """
+
+    RULES: ClassVar[tuple[Rule, ...]] = (rules.one_way, rules.bounds)
+
+    name: Name = Field(description="Name of the gate, for reports.")
+    after: Literal["launch", "move"] = Field(
+        "launch", description="When: after the new instance is up, or after the EIPs have moved to it."
+    )
+    above: Float | None = Field(None, description="The number must be above this.")
+    below: Float | None = Field(None, description="The number must be below this.")
+    pointer: Pointer | None = Field(None, description="Where the number is in the JSON that the URL returns.")
+
+
+class Hooks(Model):
+    """What is done around the replacement of an instance, and around a wave."""
+
+    before_wave: Hook | None = Field(None, description="Before the first instance of a wave; no script.")
+    after_launch: Hook | None = Field(None, description="On a new instance that passed its gates, before EIPs move.")
+    drain: Hook | None = Field(None, description="On the old instance, before its EIPs move away.")
+    after_move: Hook | None = Field(None, description="On the new instance, after the EIPs have moved to it.")
+    before_delete: Hook | None = Field(None, description="On the old instance, before it is deleted.")
+    after_wave: Hook | None = Field(None, description="After the last instance of a wave; no script.")
+
+    RULES = (rules.waves_run_no_script,)
+
+
+class Strategy(Model):
+    """How a rollout goes through the fleet. `max_surge` is rounded up and `max_unavailable` down.
+
+    Every replacement launches the new instance, waits for its gates, drains the old one, moves the EIPs, probes
+    them, and deletes the old one when the window for a rollback is over.
+    """
+
+    RULES = (rules.some_room, rules.waves_of_some, rules.gates_once)
+
+    canary: Annotated[Int, Field(ge=0, le=1000)] = Field(
+        1, description="Instances that are changed first, as a wave of their own; 0 for none."
+    )
+    waves: tuple[Share, ...] = Field(
+        ("25%",), min_length=1, max_length=100, description="Sizes of the waves after it; the last one is repeated."
+    )
+    max_surge: Share = Field("1", description="Instances that there may be above `count`.")
+    max_unavailable: Share = Field("0", description="Instances that may be out of service at once.")
+    bake: Duration = Field(60, description="How long a wave must stay well before the next one.")
+    approval: Literal["never", "canary", "waves"] = Field(
+        "never", description="When a person must say `resume`: never, after the canary, or after every wave."
+    )
+    ready_timeout: Duration = Field(600, description="How long a new instance has to pass its gates.")
+    failure_threshold: Share = Field("0", description="Instances that may fail before the rollout stops.")
+    on_failure: Literal["pause", "rollback"] = Field("pause", description="What stopping means.")
+    rollback_window: Duration = Field(
+        600, description="How long old instances are kept, for a quick way back, before they are deleted."
+    )
+    order: Literal["lowest-first", "highest-first", "oldest-first"] = Field(
+        "lowest-first", description="Which instances go first: by number, or by age."
+    )
+    protected: tuple[Annotated[Int, Field(ge=1, le=MOST_INSTANCES)], ...] = Field(
+        (), max_length=1000, description="Numbers of instances that rollouts leave alone."
+    )
+    gates: tuple[Gate, ...] = Field((), max_length=20, description="Conditions of your own.")
+    hooks: Hooks = Field(Hooks(), description="What is done around each replacement.")
