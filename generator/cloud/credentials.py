@@ -7,8 +7,8 @@ The first of these that is there counts, for our calls and for Packer's alike:
 3. the SDK's own chain: ALIBABA_CLOUD_* variables, OIDC, the aliyun CLI's current profile, credentials.ini, the
    RAM role of the ECS instance, a credentials URI.
 
-MULTIEIP_ECS_ENDPOINT sends the calls elsewhere. An endpoint on this machine gets keys of no account, so that real
-credentials cannot end up in an emulator.
+MULTIEIP_ENDPOINT (or MULTIEIP_ECS_ENDPOINT, its name of old) sends the calls to ECS and VPC elsewhere. An endpoint on
+this machine gets keys of no account, so that real credentials cannot end up in an emulator.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from urllib.parse import urlsplit
 
 from generator.errors import PrerequisiteError, UsageError
 
-ENDPOINT = "MULTIEIP_ECS_ENDPOINT"
+ENDPOINT = "MULTIEIP_ENDPOINT"
+ENDPOINT_OF_OLD = "MULTIEIP_ECS_ENDPOINT"
 
 _NO_ACCOUNT = "multieip-no-account"
 _HINT = "set ALICLOUD_ACCESS_KEY and ALICLOUD_SECRET_KEY, or run `aliyun configure`"
@@ -40,18 +41,19 @@ class Endpoint:
 
 def endpoint() -> Endpoint | None:
     """Return the endpoint that the environment names, or None; `UsageError` for one that cannot be."""
-    value = os.environ.get(ENDPOINT, "")
+    name = ENDPOINT if os.environ.get(ENDPOINT) else ENDPOINT_OF_OLD
+    value = os.environ.get(name, "")
     if not value:
         return None
     try:
         url = urlsplit(value)
         host, _ = url.hostname or "", url.port
     except ValueError:
-        raise UsageError(f"{ENDPOINT} is not a URL", hint="for example http://127.0.0.1:8080") from None
+        raise UsageError(f"{name} is not a URL", hint="for example http://127.0.0.1:8080") from None
     local = _is_loopback(host)
     if not host or url.path not in ("", "/") or url.scheme not in (("http", "https") if local else ("https",)):
         raise UsageError(
-            f"{ENDPOINT} must be https://HOST, or http:// on this machine", hint="for example http://127.0.0.1:8080"
+            f"{name} must be https://HOST, or http:// on this machine", hint="for example http://127.0.0.1:8080"
         )
     return Endpoint(url.scheme, url.netloc, local)
 

@@ -10,14 +10,6 @@ from enum import Enum
 from generator.errors import CloudRefusedError, MultieipError
 
 
-class ApiRefusedError(CloudRefusedError):
-    """The API refused a call for good; `code` is its error code."""
-
-    def __init__(self, message: str, *, code: str, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.code = code
-
-
 class Fault(Enum):
     """What an error means; the value is what a person is told about it."""
 
@@ -27,11 +19,26 @@ class Fault(Enum):
     TRANSIENT = "no usable answer"
     # The resource is busy with something that ends by itself.
     STATE = "busy"
-    # Configuration, permission, quota or money: the same call will be refused again.
+    # What was asked for is so already, or gone already: read it back.
+    DONE = "done already"
+    # None left here: another instance type, vSwitch or zone may have some.
+    CAPACITY = "out of stock"
+    # The account's quota or money: only its owner can go on.
+    QUOTA = "over quota"
+    # Configuration or permission: the same call will be refused again.
     REFUSED = "refused"
 
 
-_THROTTLE = {"FrequentPurchase.EIP", "OperationDenied.ResourceControl", "TaskConflict"}
+class ApiRefusedError(CloudRefusedError):
+    """The API refused a call for good; `code` is its error code, `fault` what that means."""
+
+    def __init__(self, message: str, *, code: str, hint: str = "", fault: Fault = Fault.REFUSED) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+        self.fault = fault
+
+
+_THROTTLE = {"FrequentPurchase.EIP", "OperationDenied.ResourceControl"}
 _TRANSIENT = {
     "Idempotence.Processing",
     "InternalError",
@@ -47,19 +54,81 @@ _TRANSIENT = {
     "UnknownError",
 }
 _STATE = {
+    "DependencyViolation",
+    "DependencyViolation.RouteEntry",
     "ImageIsCreating",
     "IncorrectDiskStatus.CreatingSnapshot",
+    "IncorrectEipStatus",
+    "IncorrectInstanceStatus",
+    "IncorrectInstanceStatus.Initializing",
+    "IncorrectVSwitchStatus",
+    "InvalidBindingStatus",
+    "InvalidOperation.Conflict",
+    "InvalidOperation.InvalidEcsState",
+    "InvalidOperation.InvalidEniState",
+    "InvalidOperation.InvalidEniType",
+    "InvalidStatus.EcsStatusNotSupport",
+    "InvalidStatus.EniStatusNotSupport",
+    "InvalidStatus.NotAllow",
     "OperationDenied.CreatingConflict",
     "OperationDenied.ImageCopying",
+    "OperationFailed.EcsMigrating",
     # Just after DeleteImage the snapshot still counts as used by the image that is going.
     "SnapshotCreatedImage",
+    # An ENI takes one change of its EIPs at a time. The documentation says "too frequent", but no minute has to pass.
+    "TaskConflict",
 }
+_DONE = {
+    "InvalidAllocationId.NotFound",
+    "InvalidAssociation.Duplicated",
+    "InvalidEniId.NotFound",
+    "InvalidInstanceId.NotFound",
+    "InvalidIp.IpUnassigned",
+    "InvalidSecurityGroupId.NotFound",
+    "InvalidSegmentInstanceId.NotFound",
+    "ResourceAlreadyAssociated.IpAddress",
+}
+_CAPACITY = {
+    "InstanceType.Offline",
+    "InvalidInstanceType.ZoneNotSupported",
+    "InvalidResourceType.NotSupported",
+    "InvalidVSwitchId.IpNotEnough",
+    "OperationDenied.NoAvailablePrivateIp",
+    "OperationDenied.NoStock",
+    "OperationFailed.InsufficientEIP",
+    "QuotaExceeded.PrivateIpAddress",
+    "Zone.NotOnSale",
+}
+_QUOTA = {
+    "Account.Arrearage",
+    "EniPerInstanceLimitExceeded",
+    "Forbidden.RiskControl",
+    "InsufficientBalance",
+    "InvalidAccountStatus.NotEnoughBalance",
+    "InvalidEip.EipQuotaExceeded",
+    "InvalidOperation.Ipv4CountExceeded",
+    "MaxEniCountExceeded",
+    "ORDER.QUANTITY_INVALID",
+    "QuotaExceed.AfterpayInstance",
+    "QuotaExceed.ElasticQuota",
+    "QuotaExceeded",
+    "QuotaExceeded.Eip",
+    "RealNameAuthenticationError",
+    "SecurityGroupInstanceLimitExceed",
+}
+_EIP_QUOTA = "raise the EIP quota in the Quota Center, or release EIPs that nothing uses (multieip sweep)"
 _HINTS = {
+    "Account.Arrearage": "the account is in arrears: pay, then run the same command again",
     "Forbidden.RAM": "the account's administrator grants it; docs/ecs.md has the RAM policy",
     "ImageUsingByInstance": "replace the instances that run it, then prune again",
+    "InsufficientBalance": "add money to the account, then run the same command again",
     "InvalidAccessKeyId.NotFound": "see which credentials are set; docs/ecs.md has the order",
     "InvalidAccessKeyId.Inactive": "see which credentials are set; docs/ecs.md has the order",
+    "InvalidAccountStatus.NotEnoughBalance": "add money to the account, then run the same command again",
     "InvalidSecurityToken.Expired": "the temporary credentials are over: get new ones",
+    "ORDER.QUANTITY_INVALID": _EIP_QUOTA,
+    "OperationFailed.Ipv4GatewayNotOpenedInVpc": "give the vSwitch a default route to the VPC's IPv4 gateway",
+    "QuotaExceeded.Eip": _EIP_QUOTA,
     "SignatureDoesNotMatch": "the access key's secret is not the one of its id",
 }
 
@@ -82,24 +151,26 @@ def classify(error: Exception) -> Fault:
         return Fault.TRANSIENT
     if name in _STATE or name.startswith("IncorrectStatus"):
         return Fault.STATE
+    for names, fault in ((_DONE, Fault.DONE), (_CAPACITY, Fault.CAPACITY), (_QUOTA, Fault.QUOTA)):
+        if name in names:
+            return fault
     return Fault.TRANSIENT if status >= 500 else Fault.REFUSED
 
 
-def failure(error: Exception, action: str, region: str) -> MultieipError:
+def failure(error: Exception, action: str, product: str, region: str) -> MultieipError:
     """Return the error that the user sees when trying again is over: one line with code, message and RequestId."""
     name = code(error)
     if not name:
         return MultieipError(
-            f"ECS in {region} gave no answer to {action}: {_line(str(error))}",
+            f"{product} in {region} gave no answer to {action}: {_line(str(error))}",
             hint="see whether the network and its proxies reach the region, then run the same command again",
         )
     data = getattr(error, "data", None)
     said = data.get("Message") if isinstance(data, dict) else None
     reason = f"{_line(name)}: {_line(str(said or error))}"
     request = _line(str(getattr(error, "request_id", None) or "none"))
-    return ApiRefusedError(
-        f"ECS in {region} refused {action}: {reason} (RequestId {request})", code=name, hint=_HINTS.get(name, "")
-    )
+    message = f"{product} in {region} refused {action}: {reason} (RequestId {request})"
+    return ApiRefusedError(message, code=name, hint=_HINTS.get(name, ""), fault=classify(error))
 
 
 def _line(text: str) -> str:
