@@ -14,7 +14,7 @@ import typer
 
 import generator
 from generator import console
-from generator.cli import check, doctor, image, render
+from generator.cli import check, doctor, image, render, sandbox
 from generator.errors import ExitCode, MultieipError
 
 APP = typer.Typer(
@@ -28,6 +28,7 @@ APP = typer.Typer(
 check.register(APP)
 render.register(APP)
 image.register(APP)
+sandbox.register(APP)
 doctor.register(APP)
 
 _NO_ROOM = "make room, or name another place: --out or -o, $TMPDIR, $MULTIEIP_CACHE"

@@ -9,9 +9,11 @@ import typer
 
 from generator import console
 from generator.errors import ExitCode
+from generator.spec.kinds import Kind, examine, model_of, resolve
 
 if TYPE_CHECKING:
     from generator.spec.findings import Finding
+    from generator.spec.fleet import FleetSpec
     from generator.spec.image import ImageSpec
 
 SCHEMA_VERSION = 1
@@ -31,16 +33,21 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
-    specs: Annotated[list[str], typer.Argument(metavar="SPEC", help="Files, or names of examples such as debian-12.")],
+    specs: Annotated[
+        list[str],
+        typer.Argument(metavar="SPEC", help="Files of image and fleet specs, or names of examples such as debian-12."),
+    ],
     json: Annotated[bool, typer.Option("--json", help="Write findings as JSON.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Let warnings fail too.")] = False,
     format_: Annotated[
         Format, typer.Option("--format", help="github: annotations beside the lines of a pull request.")
     ] = Format.TEXT,
 ) -> None:
-    """Say everything that is wrong with specs, without a network. Exit code 3 when there are errors."""
+    """Say everything that is wrong with specs, without a network. Exit code 3 when there are errors.
+
+    A file is a fleet spec when it has a fleet's keys (instance_types, enis, ...), else an image spec.
+    """
     from generator.spec.findings import ordered, tally  # noqa: PLC0415
-    from generator.spec.image import examine, resolve  # noqa: PLC0415
 
     findings: list[Finding] = []
     for name in specs:
@@ -58,16 +65,24 @@ def check(
         raise typer.Exit(ExitCode.FINDINGS)
 
 
-def _sizes(path: str, spec: ImageSpec) -> tuple[Finding, ...]:
-    from generator.render import userdata  # noqa: PLC0415
+def _sizes(path: str, spec: ImageSpec | FleetSpec) -> tuple[Finding, ...]:
+    """Judge the size of the user-data that a spec becomes."""
+    from generator.render import launch, userdata  # noqa: PLC0415
     from generator.spec.cloud_config import size_findings  # noqa: PLC0415
+    from generator.spec.fleet import FleetSpec  # noqa: PLC0415
+    from generator.spec.fleet import size_findings as of_fleet  # noqa: PLC0415
+    from generator.spec.image import load  # noqa: PLC0415
 
+    if isinstance(spec, FleetSpec):
+        image = load(spec.image_spec) if spec.image_spec else None
+        return of_fleet(path, len(launch.user_data(spec, image)))
     return size_findings(path, len(userdata.golden(spec)), len(userdata.standalone(spec)))
 
 
-def schema() -> None:
-    """Write the JSON Schema of the image spec, for editors."""
-    from generator.spec.image import ImageSpec  # noqa: PLC0415
+def schema(
+    kind: Annotated[Kind, typer.Option("--kind", help="Which spec.")] = Kind.IMAGE,
+) -> None:
+    """Write the JSON Schema of a spec, for editors."""
     from generator.spec.schema import json_schema  # noqa: PLC0415
 
-    console.out_json(json_schema(ImageSpec))
+    console.out_json(json_schema(model_of(kind)))

@@ -99,6 +99,30 @@ def tree(spec: ImageSpec) -> Path:
     return target
 
 
+def folder(spec: ImageSpec) -> Path:
+    """Return the tree as a folder, for containers: without a kernel and /dev, which they have already. Needs root."""
+    archive = tree(spec)
+    target = cache_dir() / "folders" / archive.stem
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with console.step("unpacking it"):
+        aside = Path(tempfile.mkdtemp(prefix=f".{archive.stem}.", dir=target.parent))
+        try:
+            aside.chmod(0o755)
+            left_out = [f"--exclude=./{path}/*" for path in ("boot", "dev", "usr/lib/modules")]
+            whole = ["--xattrs", "--xattrs-include=*", *left_out]
+            run(["tar", "--extract", "--file", archive, "--directory", aside, *whole])
+            aside.rename(target)
+        except OSError:
+            # Somebody else was faster.
+            if not target.is_dir():
+                raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    return target
+
+
 def disk(spec: ImageSpec) -> Path:
     """Return a disk image that boots by itself: the tree on a disk, or the download that the spec names."""
     local = _local(spec)

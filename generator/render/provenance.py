@@ -7,10 +7,10 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from generator.spec.image import ImageSpec
+    from generator.spec.model import Model
 
 
-def digest(spec: ImageSpec) -> str:
+def digest(spec: Model) -> str:
     """Return the SHA-256 of the validated spec: the same for the same meaning, however the YAML is written."""
     canonical = json.dumps(spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()

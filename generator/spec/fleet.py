@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from generator.spec import fleet_rules, reading
+from generator.spec import fleet_rules, reading, source
 from generator.spec.fields import (
     BandwidthPackageId,
     Bool,
@@ -44,8 +44,9 @@ from generator.spec.fields import (
     Version,
     VSwitchId,
 )
-from generator.spec.findings import Finding, FindingsError
+from generator.spec.findings import Finding, FindingsError, Problem
 from generator.spec.image import DiskCategory
+from generator.spec.limits import ECS_LIMIT
 from generator.spec.model import Model
 from generator.spec.strategy import MOST_INSTANCES, Strategy
 
@@ -350,3 +351,13 @@ def load(path: str | os.PathLike[str]) -> FleetSpec:
     if spec is None:
         raise FindingsError(findings)
     return spec
+
+
+def size_findings(path: str, size: int) -> tuple[Finding, ...]:
+    """Judge the size of user-data in bytes, before Base64; `path` is the spec that it came from."""
+    if size <= ECS_LIMIT:
+        return ()
+    message = f"user-data has {size:,} bytes, ECS takes {ECS_LIMIT:,}"
+    problem = Problem(("user_data",), "user-data-size", message, "bake large files into the image", on_key=True)
+    document, _ = source.read(Path(path))
+    return (document.finding(problem),) if document else ()

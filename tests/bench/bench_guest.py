@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from generator.image import base as bases
 from generator.run import base_env, need
 from tests.bench import Row, in_turns, seconds, unmeasured
-from tests.lab.base import base_tree
 from tests.lab.candidates import Candidate, Multieip, RcLocal, example_spec
 from tests.lab.lab import Lab
 from tests.lab.layout import FIFTY, USUAL, Layout
@@ -40,7 +40,7 @@ def rows() -> Iterator[Row]:
         yield from (unmeasured(what, GOALS.get(what, "-"), reason) for what in (BOOT, IDLE_WALL, IDLE_CPU, REQUESTS))
         return
     spec = example_spec()
-    base = base_tree(spec)
+    base = bases.folder(spec)
     # An hour between runs of the timer: what is measured is not disturbed.
     ours, theirs = Multieip(spec, interval=3600), RcLocal()
     times = in_turns({c.name: _Boot(c, base, FIFTY) for c in (ours, theirs)}, ROUNDS)

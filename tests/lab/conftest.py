@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.base import base_tree
+from generator.image import base as bases
 from tests.lab.candidates import Candidate, Multieip, example_spec
 from tests.lab.disturbances import BOOT
 from tests.lab.lab import Lab
@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def base() -> Path:
     """The tree of the base system."""
-    return base_tree(example_spec())
+    return bases.folder(example_spec())
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from generator.errors import MultieipError
-from tests.lab.base import base_tree
+from generator.image import base as bases
 from tests.lab.candidates import INTERVAL, Candidate, Multieip, RcLocal, example_spec
 from tests.lab.disturbances import BOOT, DISTURBANCES, Disturbance
 from tests.lab.lab import Lab, Repair
@@ -100,7 +100,7 @@ def main() -> int:
         return 5
     began = time.monotonic()
     spec = example_spec()
-    base = base_tree(spec)
+    base = bases.folder(spec)
     ours = Multieip(spec)
     found = run([ours, RcLocal()], base)
     runner = Runner(RcLocal(ordered=False), base)

@@ -224,7 +224,8 @@ def comma_list(count: int, code: str = "InvalidParameter") -> Limit:
     """Accept up to `count` texts between commas, and return them as a list."""
 
     def check(name: str, value: Any) -> Any:
-        parts = value.split(",")
+        # Empty is no condition, as for every filter that clients send without a value.
+        parts = [part for part in value.split(",") if part]
         if len(parts) > count:
             raise invalid(name, f"It takes up to {count} values.", code)
         return parts
@@ -254,9 +255,9 @@ def merged_tags(present: Tags, more: Iterable[Mapping[str, str]]) -> Tags:
 
 def has_tags(tags: Tags, wanted: Sequence[Mapping[str, str]]) -> bool:
     """Return whether a resource has all these tags; a tag without a value stands for any."""
-    if not wanted:
-        return True
-    held = dict(tags)
-    return all(
-        tag.get("Key", "") in held and tag.get("Value") in (None, "", held[tag.get("Key", "")]) for tag in wanted
-    )
+    for tag in wanted:
+        key, value = tag.get("Key", ""), tag.get("Value")
+        # A resource has a handful of tags: looking through them is faster than a dictionary of them.
+        if not ((key, value) in tags if value else any(held == key for held, _ in tags)):
+            return False
+    return True

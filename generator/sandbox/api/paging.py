@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -20,8 +21,7 @@ def by_token(call: Call, records: Sequence[R], *, default: int, size: str = "Max
     most = call.number(size, default)
     rest = records
     if token := call.text("NextToken"):
-        position = _position(token)
-        rest = [record for record in records if call.region.position(record) > position]
+        rest = records[bisect_right(records, _position(token), key=call.region.position) :]
     page = list(rest[:most])
     more = len(rest) > most
     return page, base64.urlsafe_b64encode(str(call.region.position(page[-1])).encode()).decode() if more else ""

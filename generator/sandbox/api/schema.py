@@ -10,13 +10,23 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 # The version is what tells products apart on the wire.
 PRODUCTS = {"2014-05-26": "ecs", "2016-04-28": "vpc"}
 _MODULES = {"ecs": "alibabacloud_ecs20140526.models", "vpc": "alibabacloud_vpc20160428.models"}
+# What the annotations of the models call plain values, and what is taken for them.
+PLAIN: Mapping[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "bool": (bool,),
+    "float": (int, float),
+    "List[str]": (list,),
+    "List[int]": (list,),
+    "List[float]": (list,),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +35,12 @@ class Node:
 
     kind: str
     children: Mapping[str, Node]
+    # The children that are plain, with the types that their values may have: most of an answer is these.
+    plain: Mapping[str, tuple[type, ...]] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        plain = {key: PLAIN[child.kind] for key, child in self.children.items() if child.kind in PLAIN}
+        object.__setattr__(self, "plain", plain)
 
     @property
     def wrapped(self) -> str | None:

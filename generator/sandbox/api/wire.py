@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from generator.sandbox.api.errors import invalid, not_emulated
-from generator.sandbox.api.schema import Node
+from generator.sandbox.api.schema import PLAIN, Node
 
 # What belongs to the protocol and not to a call, besides the owners that every call takes and nobody needs.
 COMMON = frozenset(
@@ -116,34 +116,23 @@ def shape(schema: Node, value: Any, where: str = "") -> Any:
             if wrapper is None:
                 raise AssertionError(f"{where} is no list in the SDK's model")
             return {wrapper: shape(schema.children[wrapper], value, where)}
-        return _object(schema.children, value, where)
+        return _object(schema, value, where)
     if kind == "list":
-        return [_object(schema.children, one, where) for one in value]
-    if type(value) not in _TYPES[kind]:
+        return [_object(schema, one, where) for one in value]
+    if type(value) not in PLAIN[kind]:
         raise AssertionError(f"{where} is {value!r} and not {kind}")
     return value
 
 
-def _object(children: Mapping[str, Node], value: Mapping[str, Any], where: str) -> dict[str, Any]:
-    made = {}
+def _object(schema: Node, value: Mapping[str, Any], where: str) -> dict[str, Any]:
+    plain, made = schema.plain, {}
     for key, below in value.items():
-        if below is None:
-            continue
-        child = children.get(key)
-        if child is None:
-            raise AssertionError(f"the SDK's model of {where or 'the answer'} has no {key}")
         # Most values are plain, and most of an answer's time would go into calls for them.
-        types = _TYPES.get(child.kind)
-        made[key] = below if types and type(below) in types else shape(child, below, key)
+        if type(below) in plain.get(key, ()):
+            made[key] = below
+        elif below is not None:
+            child = schema.children.get(key)
+            if child is None:
+                raise AssertionError(f"the SDK's model of {where or 'the answer'} has no {key}")
+            made[key] = shape(child, below, key)
     return made
-
-
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    "str": (str,),
-    "int": (int,),
-    "bool": (bool,),
-    "float": (int, float),
-    "List[str]": (list,),
-    "List[int]": (list,),
-    "List[float]": (list,),
-}

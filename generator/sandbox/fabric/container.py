@@ -25,10 +25,10 @@ from generator.sandbox.fabric.notices import Notices
 _LAYER = {
     # Without udev, which containers do not have, NetworkManager takes a veth for somebody else's. An ENI is not.
     "etc/NetworkManager/conf.d/00-multieip-sandbox.conf": (
-        "[device-multieip-sandbox]\nmatch-device=interface-name:eth*\nmanaged=1\n"
+        b"[device-multieip-sandbox]\nmatch-device=interface-name:eth*\nmanaged=1\n"
     ),
     # The disks of the image are not here.
-    "etc/fstab": "",
+    "etc/fstab": b"",
 }
 # nspawn leaves folders here behind where /run is not a tmpfs.
 _PRIVATE_RUN = "mkdir -p /run/systemd/nspawn && mount -t tmpfs -o mode=0755 tmpfs /run/systemd/nspawn"
@@ -41,13 +41,15 @@ _STOP_TIMEOUT = 30.0
 class Container:
     """One instance. `lowers` are its trees, the upper one first; `folder` gets what it changes, and its log.
 
-    The name is also its machine name, which is why two fabrics' containers must not share one.
+    The name is also its machine name, which is why two fabrics' containers must not share one. `extra` are files
+    that it finds in its tree, and that are not part of what it changes.
     """
 
     name: str
     lowers: Sequence[Path]
     folder: Path
     space: Namespace
+    extra: Mapping[str, bytes] = field(default_factory=dict)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _leader: int = field(default=0, init=False)
     _notices: Notices | None = field(default=None, init=False)
@@ -79,9 +81,9 @@ class Container:
         for path in (self.upper, self.folder / "work", self.folder / "root"):
             path.mkdir(parents=True, exist_ok=True)
         self.upper.chmod(0o755)
-        for name, text in _LAYER.items():
+        for name, data in {**_LAYER, **self.extra}.items():
             (self._layer / name).parent.mkdir(parents=True, exist_ok=True)
-            (self._layer / name).write_text(text)
+            (self._layer / name).write_bytes(data)
         self._notices = Notices(self.name)
         self.started_at = time.monotonic()
         with self.log.open("ab") as console:
@@ -137,6 +139,11 @@ class Container:
         """Wait until systemd has started everything, and return its verdict: `running` or `degraded`."""
         self._await("READY", timeout)
         return self.run(["systemctl", "is-system-running", "--wait"], check=False).stdout.strip()
+
+    def ready(self, timeout: float) -> bool:
+        """Wait until systemd has started everything; False when it has not within `timeout` seconds, or is gone."""
+        notices = self._notices
+        return notices is not None and notices.wait("READY", timeout, lambda: self.running) is not None
 
     @property
     def running(self) -> bool:

@@ -132,10 +132,14 @@ class Fabric:
 
     def add_guest(self, identity: Identity) -> Namespace:
         """Make the namespace of an instance, and return it."""
-        guest = _Guest(identity, Namespace(f"{self.prefix}-{identity.id}"))
+        guest = _Guest(identity, self.space(identity.id))
         self._guests[identity.id] = guest
         guest.space.create()
         return guest.space
+
+    def space(self, instance_id: str) -> Namespace:
+        """Return the namespace of an instance, which may not be there yet."""
+        return Namespace(f"{self.prefix}-{instance_id}")
 
     def remove_guest(self, instance_id: str) -> None:
         """Unplug a guest's ENIs and remove its namespace, with all that runs in it."""
@@ -159,6 +163,10 @@ class Fabric:
     def update_guest(self, identity: Identity) -> None:
         """Change what the metadata service says of an instance."""
         self._guests[identity.id].identity = identity
+
+    def identity(self, instance_id: str) -> Identity:
+        """Return what the metadata service says of an instance."""
+        return self._guests[instance_id].identity
 
     # ENIs
 
@@ -220,6 +228,14 @@ class Fabric:
                 self._vpcs[eni.vpc_id].router.unplug(eni)
                 del guest.enis[number]
 
+    def interface(self, eni_id: str) -> str | None:
+        """Return the name of a plugged ENI's interface in its guest."""
+        for guest in self._guests.values():
+            for number, held in guest.enis.items():
+                if held == eni_id:
+                    return f"eth{number}"
+        return None
+
     def set_carrier(self, eni_id: str, *, up: bool) -> None:
         """Take away, or give back, the carrier of a plugged ENI."""
         eni = self._enis[eni_id]
@@ -259,7 +275,7 @@ class Fabric:
     # Metadata
 
     def _plugged(self, eni_id: str) -> bool:
-        return any(eni_id in guest.enis.values() for guest in self._guests.values())
+        return self.interface(eni_id) is not None
 
     def view(self, instance_id: str) -> View:
         """Return what the metadata service tells an instance now."""

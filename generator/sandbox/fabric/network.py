@@ -106,6 +106,10 @@ class Internet:
         if lines:
             self.space.ip(*lines)
 
+    def listen(self, port: int) -> socket.socket:
+        """Return a socket that listens on the loopback of the internet's host."""
+        return self.space.call(lambda: listen(IPv4Address("127.0.0.1"), port))
+
     async def serve_echo(self) -> asyncio.Server:
         """Tell each TCP client on port 7 the address that it comes from, one line, and close."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -130,7 +130,52 @@ class Account:
         with self.transaction():
             self.regions[self.home].put(replace(image, owner="system"))
 
+    def keep_public_images(self, ids: Container[str]) -> None:
+        """Show no other public images than these, in whatever region: those that something can boot."""
+        with self.transaction():
+            for region in self.regions.values():
+                for image in region.all(Image):
+                    if image.owner == "system" and image.id not in ids:
+                        region.drop(image)
+
+    def add_own_image(self, name: str, family: str, size: int) -> str:
+        """Show a disk of this machine as an image of the account's own in the home region; return its id."""
+        now, region = self.clock.now(), self.regions[self.home]
+        with self.transaction():
+            image, snapshot = self.ids.new("m"), self.ids.new("s")
+            region.put(Snapshot(snapshot, f"SnapshotForImage-{image}", "", "", size, "accomplished", now))
+            region.put(
+                Image(
+                    id=image,
+                    name=name,
+                    description="",
+                    family=family,
+                    owner="self",
+                    os_name="Others Linux",
+                    platform="Others Linux",
+                    architecture="x86_64",
+                    boot_mode="BIOS",
+                    size=size,
+                    snapshot=snapshot,
+                    status="Available",
+                    created=now,
+                    imds="v2",
+                )
+            )
+        return image
+
     # What a plane reports
+
+    def abandon(self) -> None:
+        """Give up what a plane was at when the process before this one ended: it will report nothing any more."""
+        for name, region in self.regions.items():
+            for image in region.all(Image):
+                if image.status == "Creating" and not image.steps:
+                    self.finish_image(name, image.id, failed=True)
+            for invocation in region.all(Invocation):
+                if invocation.status == "Running" and not invocation.steps:
+                    lost = CommandResult(exit_code=None, error="the sandbox was stopped while it ran")
+                    self.finish_command(name, invocation.id, lost)
 
     def finish_image(self, region: str, image: str, *, failed: bool = False) -> None:
         """Say that an image which the plane captured is ready, or that it failed."""

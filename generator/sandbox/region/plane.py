@@ -124,6 +124,14 @@ class EipUnassociated:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageCopied:
+    """An image is made of what another one, in whatever region, is made of; both by id."""
+
+    source: str
+    image: str
+
+
+@dataclass(frozen=True, slots=True)
 class ImageDeleted:
     """An image is gone."""
 
@@ -146,6 +154,7 @@ Event = (
     | EniDeleted
     | EipAssociated
     | EipUnassociated
+    | ImageCopied
     | ImageDeleted
 )
 

@@ -30,7 +30,8 @@ class Region:
         self._addresses: dict[str, dict[str, str]] = defaultdict(dict)
         self._floors: dict[str, int] = {}
         self._enis: dict[str, dict[str, None]] = defaultdict(dict)
-        self.public: set[str] = set()
+        # Public addresses in use, each with its EIP.
+        self.public: dict[str, str] = {}
         self._bound: dict[tuple[str, str], str] = {}
         self._on_eni: dict[str, dict[str, None]] = defaultdict(dict)
 
@@ -183,9 +184,9 @@ class Region:
 
     def _index_eip(self, before: Eip | None, after: Eip | None) -> None:
         if before is not None:
-            self.public.discard(before.address)
+            self.public.pop(before.address, None)
         if after is not None:
-            self.public.add(after.address)
+            self.public[after.address] = after.id
         if before is not None and before.eni:
             self._bound.pop((before.eni, before.private_ip))
             self._on_eni[before.eni].pop(before.id)

@@ -23,7 +23,7 @@ from generator.sandbox.api.ecs.instances import shown_tags
 from generator.sandbox.api.errors import ApiError, invalid, missing, not_found
 from generator.sandbox.region.clock import to_seconds
 from generator.sandbox.region.model import Image, Instance, Snapshot, Steps
-from generator.sandbox.region.plane import ImageDeleted
+from generator.sandbox.region.plane import ImageCopied, ImageDeleted
 from generator.sandbox.region.region import Region
 
 _NAME = matching(r"(?!aliyun|acs:)(?!.*https?://)[^\W\d_][\w.:-]{1,127}", "InvalidImageName.Malformed")
@@ -248,6 +248,7 @@ def copy_image(call: Call) -> Body:
             tags=call.tags(),
         )
     )
+    where.events.append(ImageCopied(image.id, key))
     return {"ImageId": key}
 
 

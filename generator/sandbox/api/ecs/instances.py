@@ -11,6 +11,7 @@ from generator.sandbox.api.call import Body, Call, action, at_most, between, has
 from generator.sandbox.region import plane
 from generator.sandbox.region.clock import minutes
 from generator.sandbox.region.model import Eip, Eni, HistoryEvent, Image, Instance
+from generator.sandbox.region.region import Region
 from generator.sandbox.region.seeding import TYPES
 
 _STATUSES = one_of("Pending", "Starting", "Running", "Stopping", "Stopped")
@@ -60,10 +61,20 @@ def describe_instances(call: Call) -> Body:
 
 
 def _candidates(call: Call) -> list[Instance]:
-    if "InstanceIds" not in call.parameters:
+    if "InstanceIds" in call.parameters:
+        keys = call.items("InstanceIds")
+    elif "EipAddresses" in call.parameters:
+        keys = [_holder(call.region, address) for address in call.items("EipAddresses")]
+    else:
         return call.region.all(Instance)
-    named = (call.region.find(Instance, key) for key in dict.fromkeys(call.items("InstanceIds")))
+    named = (call.region.find(Instance, key) for key in dict.fromkeys(keys))
     return sorted((one for one in named if one), key=call.region.position)
+
+
+def _holder(region: Region, address: str) -> str:
+    """Return the id of the instance that has an EIP, empty without one."""
+    eip = region.find(Eip, region.public.get(address, ""))
+    return region.get(Eni, eip.eni).instance if eip and eip.eni else ""
 
 
 def _is_wanted(call: Call, one: Instance) -> bool:

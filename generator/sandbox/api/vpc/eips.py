@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -252,6 +253,15 @@ def release_eip_segment_address(call: Call) -> Body:
 
 
 _COMMON_FILTERS = "AllocationId EipAddress AssociatedInstanceId AssociatedInstanceType Status ChargeType ISP"
+# Which parameter asks for which field.
+_PLAIN = {
+    "Status": "status",
+    "EipName": "name",
+    "ISP": "isp",
+    "SegmentInstanceId": "segment",
+    "AssociatedInstanceType": "bound_as",
+}
+_ONLY_PAGES = {"RegionId", "AllocationId", "PageNumber", "PageSize", "DryRun", *_PLAIN}
 _FILTER_LIMITS = {
     "AllocationId": comma_list(50),
     "EipAddress": comma_list(50),
@@ -271,8 +281,7 @@ _FILTER_LIMITS = {
 )
 def describe_eip_addresses(call: Call) -> Body:
     """Show EIPs."""
-    found = [eip for eip in _candidates(call) if _is_wanted(call, eip)]
-    page, fields = paging.by_number(call, found)
+    page, fields = paging.by_number(call, _found(call))
     return {"EipAddresses": [_shown(call, eip) for eip in page], **fields}
 
 
@@ -291,23 +300,36 @@ def describe_eip_addresses_of_old(call: Call) -> Body:
     return {**body, "EipAddresses": shown}
 
 
-def _candidates(call: Call) -> list[Eip]:
-    if not call.items("AllocationId"):
-        return call.region.all(Eip)
-    named = (call.region.find(Eip, key) for key in dict.fromkeys(call.items("AllocationId")))
+def _found(call: Call) -> list[Eip]:
+    """Return the EIPs that a call asks for, by indexes where it names them: a fleet has tens of thousands."""
+    region = call.region
+    if keys := call.items("AllocationId"):
+        found = _these(call, keys)
+    elif addresses := call.items("EipAddress"):
+        found = _these(call, [region.public.get(address, "") for address in addresses])
+    elif "AssociatedInstanceId" in call.parameters:
+        target = call.text("AssociatedInstanceId")
+        enis = [target, *(eni.id for eni in region.enis_of(target))]
+        found = _these(call, [eip.id for eni in enis for eip in region.eips_of(eni)])
+    else:
+        found = region.all(Eip)
+    for field, value in call.given(_PLAIN):
+        found = [eip for eip in found if getattr(eip, field) == value]
+    if not _ONLY_PAGES.issuperset(call.parameters):
+        found = [eip for eip in found if _is_wanted(call, eip)]
+    return found
+
+
+def _these(call: Call, keys: Iterable[str]) -> list[Eip]:
+    named = (call.region.find(Eip, key) for key in dict.fromkeys(keys))
     return sorted((eip for eip in named if eip), key=call.region.position)
 
 
 def _is_wanted(call: Call, eip: Eip) -> bool:
     said = call.parameters
     return (
-        eip.address in (said.get("EipAddress") or (eip.address,))
-        and (said.get("Status") or eip.status) == eip.status
-        and said.get("EipName", eip.name) == eip.name
-        and said.get("ISP", eip.isp) == eip.isp
-        and said.get("ChargeType", "PostPaid") == "PostPaid"
-        and said.get("SegmentInstanceId", eip.segment) == eip.segment
-        and said.get("AssociatedInstanceType", eip.bound_as) == eip.bound_as
+        ("EipAddress" not in said or eip.address in said["EipAddress"])
+        and call.text("ChargeType", "PostPaid") == "PostPaid"
         and ("AssociatedInstanceId" not in said or said["AssociatedInstanceId"] == _bound_to(call, eip))
         and has_tags(eip.tags, call.items("Tag"))
     )

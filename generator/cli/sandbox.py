@@ -1,0 +1,280 @@
+"""`multieip sandbox`: a region of the cloud on this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from generator import console
+from generator.errors import MultieipError, PrerequisiteError, UsageError
+
+if TYPE_CHECKING:
+    from generator.sandbox.settings import Home
+
+FOLDER = "build/sandbox"
+Dir = Annotated[
+    Path,
+    typer.Option("--dir", envvar="MULTIEIP_SANDBOX", metavar="DIR", help="Where the sandbox keeps its state."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+Instance = Annotated[str, typer.Argument(metavar="INSTANCE", help="An instance's id or name.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group of commands to the app."""
+    group = typer.Typer(help="Run a region of the cloud on this machine: ECS and VPC APIs, instances, packets.")
+    for name, command in (
+        ("up", up),
+        ("down", down),
+        ("status", status),
+        ("env", env),
+        ("exec", exec_),
+        ("shell", shell),
+        ("logs", logs),
+        ("inject", inject),
+        ("reset", reset),
+    ):
+        settings = {"allow_interspersed_args": False} if name == "exec" else {}
+        group.command(name, context_settings=settings)(command)
+    app.add_typer(group, name="sandbox", no_args_is_help=True)
+
+
+def up(  # noqa: PLR0917 - options of a command line
+    folder: Dir = Path(FOLDER),
+    api_only: Annotated[bool, typer.Option("--api-only", help="No instances, no packets: needs no root.")] = False,
+    image: Annotated[
+        list[str] | None, typer.Option("--image", metavar="SPEC", help="Image specs whose base is a public image.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="The API's port on loopback; 0 takes a free one.")] = 0,
+    eips: Annotated[int, typer.Option(help="The account's quota of EIPs.")] = 20,
+    speed: Annotated[float, typer.Option(help="How fast the clock runs: 10 makes a minute 6 seconds.")] = 1.0,
+    no_throttling: Annotated[bool, typer.Option("--no-throttling", help="Count no calls.")] = False,
+    seed: Annotated[int, typer.Option(help="What all names come from.")] = 0,
+    json: Json = False,
+) -> None:
+    """Start a sandbox, or go on with the one that is there, with its instances as they were."""
+    from generator.sandbox import local  # noqa: PLC0415
+    from generator.sandbox.settings import Home, Settings  # noqa: PLC0415
+
+    home = Home(folder)
+    if running := local.status(home):
+        _show_up(home, running, json, "runs already")
+        return
+    kept = home.load()
+    if speed <= 0:
+        raise UsageError("--speed must be more than 0")
+    asked = Settings(
+        backend="none" if api_only else "container",
+        port=port or (kept.port if kept else 0),
+        seed=seed,
+        speed=speed,
+        throttle=not no_throttling,
+        eips=eips,
+        images=() if api_only else _public_images(image or ["debian-12"]),
+    )
+    if kept and (kept.backend == "none") != api_only:
+        raise UsageError(
+            f"the sandbox in {folder} was made {'with' if api_only else 'without'} instances",
+            hint="`multieip sandbox down`, remove the folder, or name another --dir",
+        )
+    with console.step("starting the sandbox"):
+        running = local.up(home, asked)
+    _show_up(home, running, json, "serves")
+
+
+def _public_images(specs: list[str]) -> Any:
+    """Return what instances can be launched from: the local bases of specs; made where the cache has none."""
+    from generator.image import base  # noqa: PLC0415
+    from generator.run import need  # noqa: PLC0415
+    from generator.sandbox.settings import PublicImage  # noqa: PLC0415
+    from generator.spec.image import load  # noqa: PLC0415
+
+    if os.geteuid() != 0:
+        raise PrerequisiteError("instances and packets need root", hint="use sudo, or --api-only")
+    for program in ("ip", "bridge", "nft", "nsenter", "unshare", "dnsmasq", "systemd-nspawn"):
+        need(program)
+    found = []
+    for name in specs:
+        spec = load(name)
+        if spec.base.ecs.family is None:
+            raise UsageError(f"{name} names its base on ECS by id, and the sandbox knows images by family")
+        found.append(PublicImage(spec.base.ecs.family, f"local-{spec.name}", (os.fspath(base.folder(spec)),)))
+    return tuple(found)
+
+
+def _show_up(home: Home, running: Any, json: bool, what: str) -> None:
+    if json:
+        console.out_json(running)
+        return
+    console.say(f"✓ the sandbox in {home.folder} {what} on {running['url']} (region {running['region']})")
+    console.say("  → clients: `multieip sandbox exec -- CMD`, or `eval $(multieip sandbox env)` outside")
+
+
+def down(folder: Dir = Path(FOLDER)) -> None:
+    """End the sandbox; what is in it stays in its folder for the next start."""
+    from generator.sandbox import local  # noqa: PLC0415
+    from generator.sandbox.settings import Home  # noqa: PLC0415
+
+    ran = local.down(Home(folder))
+    console.say(f"✓ {'ended' if ran else 'no sandbox ran'}")
+
+
+def status(folder: Dir = Path(FOLDER), json: Json = False) -> None:
+    """Show what runs, with each private IP and its EIP."""
+    from generator.sandbox import local  # noqa: PLC0415
+    from generator.sandbox.settings import Home  # noqa: PLC0415
+
+    found = local.need(Home(folder))
+    if json:
+        console.out_json(found)
+        return
+    counts = ", ".join(f"{count} {kind}s" for kind, count in found["counts"].items())
+    console.say(f"{found['url']} (pid {found['pid']}): {counts}; {len(found['faults'])} faults wait")
+    rows = [
+        (instance["id"], instance["name"], instance["status"], eni["id"], eni["type"], address, eip)
+        for instance in found["instances"]
+        for eni in instance["enis"]
+        for address, eip in eni["addresses"].items()
+    ]
+    console.table(("instance", "name", "status", "ENI", "type", "private IP", "EIP"), rows)
+
+
+def env(folder: Dir = Path(FOLDER)) -> None:
+    """Write the variables that lead clients to the sandbox, for a shell."""
+    import shlex  # noqa: PLC0415
+
+    found = _environment(folder)[1]
+    for name, value in found.items():
+        console.out(f"export {name}={shlex.quote(value)}\n")
+
+
+def exec_(
+    command: Annotated[list[str], typer.Argument(metavar="CMD", help="The command with its arguments, after `--`.")],
+    folder: Dir = Path(FOLDER),
+) -> None:
+    """Run a command on the sandbox's internet: the API and every EIP answer there, and nothing else does."""
+    running, variables = _environment(folder)
+    argv = command
+    if running["internet"]:
+        argv = ["nsenter", f"--net=/run/netns/{running['internet']}", "--", *command]
+    _become(argv, {**_unled(), **variables})
+
+
+def _unled() -> dict[str, str]:
+    """Return this process's environment without what leads to an account or a proxy of the user's."""
+    led = ("ALICLOUD_", "ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALIYUN_", "SECURITY_TOKEN")
+    proxies = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith(led) and name.lower() not in proxies
+    }
+
+
+def _environment(folder: Path) -> tuple[Any, dict[str, str]]:
+    from generator.sandbox import local  # noqa: PLC0415
+    from generator.sandbox.settings import KEYS, Home, environment  # noqa: PLC0415
+
+    running = local.need(Home(folder))
+    return running, environment(running["url"], running["region"], KEYS)
+
+
+def shell(instance: Instance, folder: Dir = Path(FOLDER)) -> None:
+    """Open a shell in an instance, as root."""
+    from generator.sandbox import local  # noqa: PLC0415
+    from generator.sandbox.settings import Home  # noqa: PLC0415
+
+    enter = local.ask(Home(folder), "guest", instance=instance)["enter"]
+    if not enter:
+        raise MultieipError(f"{instance} does not run, or lets nobody in but by SSH")
+    kept = {name: os.environ[name] for name in ("TERM", "LANG") if name in os.environ}
+    _become([*enter, "/bin/sh", "-c", "cd; exec bash -l"], {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", **kept})
+
+
+def logs(
+    instance: Annotated[
+        str | None, typer.Argument(metavar="[INSTANCE]", help="An instance's console, not the server's log.")
+    ] = None,
+    folder: Dir = Path(FOLDER),
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is written from now on.")] = False,
+) -> None:
+    """Show what the server, or an instance on its console, has said."""
+    from generator.sandbox import local  # noqa: PLC0415
+    from generator.sandbox.settings import Home  # noqa: PLC0415
+
+    home = Home(folder)
+    path = local.ask(home, "guest", instance=instance)["console"] if instance else os.fspath(home.log)
+    if not Path(path).exists():
+        raise MultieipError(f"{path} is not there yet", hint="start the sandbox, or the instance")
+    _become(["tail", "--lines=+1", *(["--follow"] if follow else []), path], dict(os.environ))
+
+
+def inject(  # noqa: PLR0917 - options of a command line
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="KIND", help="throttle, unavailable, lost, reset, slow, no-stock, vanish, error; clear ends all."
+        ),
+    ],
+    action: Annotated[str, typer.Option(help="The API that it meets, such as RunInstances; * is any.")] = "*",
+    count: Annotated[int, typer.Option(min=0, help="How many calls it meets; 0 is all.")] = 1,
+    probability: Annotated[float, typer.Option(min=0.0, max=1.0, help="How likely each call meets it.")] = 1.0,
+    seconds: Annotated[float, typer.Option(min=0.0, help="slow: how long the call takes, in real time.")] = 1.0,
+    amount: Annotated[int, typer.Option(min=0, help="no-stock: instances that are left; vanish: that go.")] = 0,
+    code: Annotated[str, typer.Option(help="error: its code.")] = "InternalError",
+    http_status: Annotated[int, typer.Option("--status", min=400, max=599, help="error: its HTTP status.")] = 500,
+    folder: Dir = Path(FOLDER),
+) -> None:
+    """Have calls fail as they do in the cloud: throttled, lost, broken, slow, out of stock, any code."""
+    from generator.sandbox import local  # noqa: PLC0415
+    from generator.sandbox.region.faults import Kind  # noqa: PLC0415
+    from generator.sandbox.settings import Home  # noqa: PLC0415
+
+    home = Home(folder)
+    if kind == "clear":
+        console.say(f"✓ {local.ask(home, 'clear')} faults cleared")
+        return
+    if kind not in {known.value for known in Kind}:
+        raise UsageError(f"no kind of fault {kind}", hint=f"one of {', '.join(known.value for known in Kind)}, clear")
+    waiting = local.ask(
+        home,
+        "inject",
+        kind=kind,
+        action=action,
+        count=count or None,
+        probability=probability,
+        seconds=seconds,
+        amount=amount,
+        code=code,
+        status=http_status,
+    )
+    console.say(f"✓ {waiting} faults wait")
+
+
+def reset(
+    folder: Dir = Path(FOLDER),
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Begin anew: end the sandbox, remove all that was made in it, images too, and start it again."""
+    from generator.sandbox import local  # noqa: PLC0415
+    from generator.sandbox.settings import Home  # noqa: PLC0415
+
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("nobody can be asked here", hint="pass --yes")
+        typer.confirm(f"Remove all that was made in {folder}?", err=True, abort=True)
+    home = Home(folder)
+    _show_up(home, local.reset(home), False, "serves")
+
+
+def _become(argv: list[str], variables: dict[str, str]) -> None:
+    """Be another program from now on: its exit code is ours, and signals reach it."""
+    from generator.run import need  # noqa: PLC0415
+
+    path = need(argv[0])
+    try:
+        os.execve(path, argv, variables)  # noqa: S606 - a list, no shell
+    except OSError as error:
+        raise MultieipError(f"{argv[0]}: {error.strerror}") from error

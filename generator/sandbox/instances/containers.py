@@ -1,0 +1,123 @@
+"""Instances as containers: the system of the image boots within a second, on the machine's kernel.
+
+cloud-init looks for no metadata service in a container, so its user-data, keys and names are seeded (NoCloud), with
+what the metadata service says of the instance when it boots.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from generator.run import run
+from generator.sandbox.fabric.container import Container
+from generator.sandbox.fabric.model import Identity
+from generator.sandbox.instances.guest import Guest, Place
+from generator.sandbox.region.model import CommandResult, Invocation
+
+_SEED = "var/lib/cloud/seed/nocloud"
+# The image's own list of datasources begins with others, and each is waited for.
+_DATASOURCE = b"datasource_list: [NoCloud]\n"
+# The exit code of timeout(1), and the seconds until a command that goes on is killed.
+_TIMED_OUT, _GRACE = 124, 5
+# Seconds that a command waits for its instance to boot, as it does until ECS's agent is up.
+_BOOT = 90.0
+# Cloud Assistant stores a command in a file, which its first line may give to another interpreter than the shell.
+_RUNNER = """
+set -eu
+file=$(mktemp /run/multieip-command.XXXXXX)
+trap 'rm -f "$file"' EXIT
+cat > "$file"
+chmod 755 "$file"
+chown "$1" "$file"
+cd "$(getent passwd "$1" | cut -d: -f6)"
+rc=0
+timeout --kill-after="$3" "$2" runuser -u "$1" -- "$file" 2>&1 || rc=$?
+exit "$rc"
+"""
+
+
+class Containers:
+    """The backend."""
+
+    name = "container"
+
+    def guest(self, place: Place) -> Guest:
+        """Return an instance's container."""
+        container = Container(place.space.name, place.layers, place.folder, place.space)
+        return ContainerGuest(container)
+
+
+@dataclass
+class ContainerGuest:
+    """An instance in a container."""
+
+    container: Container
+    _stopped: bool = field(default=True)
+
+    @property
+    def console(self) -> Path:
+        """What its init and its services wrote to the console."""
+        return self.container.log
+
+    @property
+    def enter(self) -> Sequence[str]:
+        """The words of nsenter, while it runs."""
+        return self.container.enter if self.container.running else ()
+
+    def start(self, identity: Identity) -> None:
+        """Seed cloud-init, and boot."""
+        self.container.extra = seed(identity)
+        self.container.start()
+
+    def stop(self) -> None:
+        """Have its init shut down."""
+        self.container.poweroff()
+
+    def kill(self) -> None:
+        """Kill its init, and all that runs in it."""
+        self.container.kill()
+
+    def plugged(self, interface: str) -> None:
+        """Nothing: the interface is there at once."""
+
+    def unplugged(self, interface: str) -> None:
+        """Nothing: the interface goes by itself."""
+
+    def execute(self, invocation: Invocation) -> CommandResult:
+        """Run a command once the system is up."""
+        if not self.container.ready(_BOOT):
+            return CommandResult(exit_code=None, error="the instance does not run, or has not booted")
+        limit = [str(invocation.timeout), str(_GRACE)]
+        done = self.container.run(
+            ["sh", "-c", _RUNNER, "sh", invocation.user, *limit],
+            check=False,
+            stdin=invocation.content.encode(),
+            timeout=invocation.timeout + 2 * _GRACE,
+        )
+        if done.returncode == _TIMED_OUT:
+            return CommandResult(done.stdout, None, f"it did not end within {invocation.timeout} s")
+        return CommandResult(done.stdout, done.returncode, done.stderr.strip())
+
+    def capture(self, target: Path) -> None:
+        """Copy what differs from the layers below."""
+        aside = target.with_suffix(".part")
+        run(["cp", "--archive", "--reflink=auto", self.container.upper, aside])
+        aside.rename(target)
+
+
+def seed(identity: Identity) -> Mapping[str, bytes]:
+    """Return the files that tell cloud-init in a container what the metadata service would."""
+    told = {
+        "instance-id": identity.id,
+        "local-hostname": identity.hostname,
+        "public-keys": list(identity.public_keys.values()),
+    }
+    return {
+        "etc/cloud/cloud.cfg.d/zz-multieip-sandbox.cfg": _DATASOURCE,
+        # JSON is YAML, and what goes in needs no quoting of ours.
+        f"{_SEED}/meta-data": json.dumps(told).encode(),
+        f"{_SEED}/user-data": identity.user_data or b"",
+    }
