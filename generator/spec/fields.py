@@ -34,7 +34,7 @@ def _text(pattern: str, words: str) -> Any:
 
 Int = Annotated[int, Strict()]
 Bool = Annotated[bool, Strict()]
-Float = Annotated[float, Strict(), Field(ge=-1e12, le=1e12)]
+Float = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 PositiveFloat = Annotated[float, Strict(), Field(ge=0.001, le=100_000)]
 
 

@@ -14,21 +14,26 @@ from generator.spec.schema import Schema, json_schema, plain, words
 def markdown(model: type[BaseModel]) -> str:
     """Return a section for each mapping of the spec, in the order of the keys, with a table of its keys."""
     schema = json_schema(model)
-    return "\n".join(_sections(schema, schema, ""))
+    return "\n".join(_sections(schema, schema))
 
 
-def _sections(schema: Schema, node: Schema, name: str) -> Iterator[str]:
-    heading = f"`{name}`" if name else "The top level"
+def _sections(schema: Schema, node: Schema, *names: str) -> Iterator[str]:
+    heading = ", ".join(f"`{name}`" for name in names) if names else "The top level"
     yield f"### {heading}\n\n{node['description']}\n"
     yield "| key | takes | default | meaning |\n|---|---|---|---|"
     for key, item in node["properties"].items():
         cells = (f"`{key}`", _takes(schema, item), _default(node, key, item), item["description"])
         yield f"| {' | '.join(map(_cell, cells))} |"
     yield ""
+    # Keys that take the same mapping share a section.
+    below: dict[int, tuple[Schema, list[str]]] = {}
     for key, item in node["properties"].items():
         part, suffix = _part(schema, item)
         if part:
-            yield from _sections(schema, part, f"{name}.{key}{suffix}".removeprefix("."))
+            name = f"{names[0]}.{key}{suffix}" if names else f"{key}{suffix}"
+            below.setdefault(id(part), (part, []))[1].append(name)
+    for part, shared in below.values():
+        yield from _sections(schema, part, *shared)
 
 
 def _part(schema: Schema, item: Schema) -> tuple[Schema, str]:

@@ -72,7 +72,7 @@ def words(schema: Schema, node: Schema) -> str:
     if node.get("pattern") in WORDS:
         return WORDS[node["pattern"]]
     simple = {
-        "number": f"a number from {node.get('minimum')} to {node.get('maximum')}",
+        "number": f"a number from {node['minimum']} to {node['maximum']}" if "minimum" in node else "a number",
         "integer": f"a whole number from {node.get('minimum')} to {node.get('maximum')}",
         "boolean": "true or false",
         "string": "text",

@@ -32,9 +32,9 @@ class Hook(Model):
 class Gate(Hook):
     """A condition of the user's that each new instance must meet; it is tried until it passes or time is up.
 
-    With `above` or `below` it passes when the number that it prints, or that the URL returns, is within them. The
-    gates that are always there need no entry: instance running, cloud-init done, the guest's own check, and every
-    EIP answering from its own private IP.
+    It takes the same keys as a hook; its URL is read with GET. With `above` or `below` it passes when the number that
+    it prints, or that the URL returns, is within them. The gates that are always there need no entry: instance
+    running, cloud-init done, the guest's own check, and every EIP answering from its own private IP.
     """
 
     RULES: ClassVar[tuple[Rule, ...]] = (rules.one_way, rules.bounds)
@@ -77,12 +77,16 @@ class Strategy(Model):
         ("25%",), min_length=1, max_length=100, description="Sizes of the waves after it; the last one is repeated."
     )
     max_surge: Share = Field("1", description="Instances that there may be above `count`.")
-    max_unavailable: Share = Field("0", description="Instances that may be out of service at once.")
+    max_unavailable: Share = Field(
+        "0", description="Instances that may be out of service at once, besides the moment in which EIPs move."
+    )
     bake: Duration = Field(60, description="How long a wave must stay well before the next one.")
     approval: Literal["never", "canary", "waves"] = Field(
         "never", description="When a person must say `resume`: never, after the canary, or after every wave."
     )
-    ready_timeout: Duration = Field(600, description="How long a new instance has to pass its gates.")
+    ready_timeout: Duration = Field(
+        600, description="How long a new instance has to pass the gates that are always there."
+    )
     failure_threshold: Share = Field("0", description="Instances that may fail before the rollout stops.")
     on_failure: Literal["pause", "rollback"] = Field("pause", description="What stopping means.")
     rollback_window: Duration = Field(

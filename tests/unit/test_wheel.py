@@ -39,7 +39,9 @@ def test_it_says_from_where_it_runs(installed: Path) -> None:
     assert said.stdout.startswith(str(installed))
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["check", "el-9"], ["render", "user-data", "debian-12"], ["schema"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["check", "el-9", "demo"], ["render", "user-data", "debian-12"], ["schema"]]
+)
 def test_verbs_work_from_the_wheel(installed: Path, arguments: list[str]) -> None:
     done = multieip(installed, *arguments)
     assert done.returncode == 0, done.stderr
