@@ -10,11 +10,10 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from generator.errors import MultieipError, UsageError
 from generator.sandbox import control
-from generator.sandbox.instances.images import ImageStore
 from generator.sandbox.region.account import Account
 from generator.sandbox.region.behaviour import WINDOWS, Behaviour
 from generator.sandbox.region.clock import Clock
@@ -22,6 +21,9 @@ from generator.sandbox.region.faults import Fault, Kind
 from generator.sandbox.region.model import Eip, Eni, Image, Instance
 from generator.sandbox.server import Server
 from generator.sandbox.settings import Home, Settings
+
+if TYPE_CHECKING:
+    from generator.sandbox.instances.plane import DataPlane
 
 LOG = logging.getLogger("multieip.sandbox")
 
@@ -32,8 +34,7 @@ class Daemon:
     def __init__(self, home: Home, settings: Settings) -> None:
         self.home = home
         self.settings = settings
-        self.store = ImageStore(home.folder, home.folder / "instances")
-        self.plane = _plane(home, settings, self.store)
+        self.plane = _plane(home, settings)
         behaviour = Behaviour(windows=WINDOWS if settings.throttle else None, eips=settings.eips)
         self.account = Account(
             home.folder,
@@ -53,7 +54,7 @@ class Daemon:
             loop.add_signal_handler(number, self._ended.set)
         try:
             if self.plane is not None:
-                self._publish()
+                self._publish(self.plane)
                 self.plane.reports, self.plane.later = self.account, loop.call_soon_threadsafe
                 self.account.abandon()
             await self.server.start()
@@ -75,7 +76,7 @@ class Daemon:
             self.account.close()
             self.home.socket.unlink(missing_ok=True)
 
-    def _publish(self) -> None:
+    def _publish(self, plane: DataPlane) -> None:
         """Show the systems of this machine as public images, and no others: what is shown boots."""
         public = [image for image in self.account.regions[self.account.home].all(Image) if image.owner == "system"]
         shown = set()
@@ -84,7 +85,7 @@ class Daemon:
             if like is None:
                 like = replace(public[0], id=wanted.name, name=wanted.name, family=wanted.family)
                 self.account.add_public_image(like)
-            self.store.add(like.id, tuple(map(Path, wanted.layers)))
+            plane.publish(like.id, tuple(map(Path, wanted.layers)))
             shown.add(like.id)
         self.account.keep_public_images(shown)
 
@@ -156,14 +157,15 @@ class Daemon:
         return os.getpid()
 
 
-def _plane(home: Home, settings: Settings, store: ImageStore) -> Any:
+def _plane(home: Home, settings: Settings) -> DataPlane | None:
     if settings.backend == "none":
         return None
     from generator.sandbox.fabric.fabric import Fabric  # noqa: PLC0415 - the API alone needs none of this
     from generator.sandbox.instances.containers import Containers  # noqa: PLC0415
+    from generator.sandbox.instances.images import ImageStore  # noqa: PLC0415
     from generator.sandbox.instances.plane import DataPlane  # noqa: PLC0415
 
-    return DataPlane(Fabric(home.prefix), Containers(), store)
+    return DataPlane(Fabric(home.prefix), Containers(), ImageStore(home.folder, home.folder / "instances"))
 
 
 def main() -> None:

@@ -7,14 +7,18 @@ what the metadata service says of the instance when it boots.
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from generator.run import run
 from generator.sandbox.fabric.container import Container
 from generator.sandbox.fabric.model import Identity
 from generator.sandbox.instances.guest import Guest, Place
+from generator.sandbox.instances.images import Layers
 from generator.sandbox.region.model import CommandResult, Invocation
 
 _SEED = "var/lib/cloud/seed/nocloud"
@@ -39,10 +43,33 @@ exit "$rc"
 """
 
 
+# What the public images of ECS have, and a base of the distribution's packages has not: root may log in.
+_PUBLIC = {"etc/cloud/cloud.cfg.d/06-multieip-sandbox.cfg": b"disable_root: false\nusers: [{name: root}]\n"}
+# A container has no boot loader, and what would write to one fails.
+_NOT_PUBLIC = ("usr/sbin/update-grub",)
+
+
 class Containers:
     """The backend."""
 
     name = "container"
+
+    def public(self, layers: Layers, folder: Path) -> Layers:
+        """Return what a public image is made of: a layer in `folder`, which is made, over the system's own."""
+        layer = folder / "public"
+        if not layer.exists():
+            aside = layer.with_suffix(".new")
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir(mode=0o755)
+            for name, data in _PUBLIC.items():
+                (aside / name).parent.mkdir(parents=True, exist_ok=True)
+                (aside / name).write_bytes(data)
+            for name in _NOT_PUBLIC:
+                (aside / name).parent.mkdir(parents=True, exist_ok=True)
+                # How overlayfs says that a file of the layers below is gone.
+                os.mknod(aside / name, stat.S_IFCHR, os.makedev(0, 0))
+            aside.rename(layer)
+        return (layer, *layers)
 
     def guest(self, place: Place) -> Guest:
         """Return an instance's container."""
@@ -55,7 +82,6 @@ class ContainerGuest:
     """An instance in a container."""
 
     container: Container
-    _stopped: bool = field(default=True)
 
     @property
     def console(self) -> Path:

@@ -71,6 +71,10 @@ class Backend(Protocol):
     # How names of programs and images tell kinds apart: `container` or `qemu`.
     name: str
 
+    def public(self, layers: Layers, folder: Path) -> Layers:
+        """Return the layers of a public image from those of a system of this machine; `folder` is for more of them."""
+        ...
+
     def guest(self, place: Place) -> Guest:
         """Return the guest of an instance, which does not run yet."""
         ...

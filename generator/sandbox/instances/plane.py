@@ -113,6 +113,10 @@ class DataPlane:
         self._submit(held.commands, f"command {invocation.id}", work)
         return None
 
+    def publish(self, image: str, layers: Layers) -> None:
+        """Have a public image be made of a system of this machine."""
+        self.images.add(image, self._backend.public(layers, self.images.layers_folder))
+
     # What a person asks
 
     def guest(self, instance: str) -> Guest | None:

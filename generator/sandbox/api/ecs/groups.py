@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,14 +14,36 @@ from generator.sandbox.region.clock import to_seconds
 from generator.sandbox.region.model import Eni, Rule, SecurityGroup
 
 _PROTOCOLS = one_of("TCP", "UDP", "ICMP", "ICMPv6", "GRE", "ALL", "tcp", "udp", "icmp", "gre", "all")
-_RULE = "IpProtocol PortRange SourceCidrIp Policy Priority Description"
+# The parameter that names the other side, by the direction of a rule.
+_PEER = {"ingress": "SourceCidrIp", "egress": "DestCidrIp"}
 _RULE_LIMITS = {
     "IpProtocol": _PROTOCOLS,
     "PortRange": matching(r"-1/-1|[0-9]{1,5}/[0-9]{1,5}"),
-    "SourceCidrIp": matching(r"[0-9.]{7,15}(/[0-9]{1,2})?"),
+    **{peer: matching(r"[0-9.]{7,15}(/[0-9]{1,2})?") for peer in _PEER.values()},
     "Policy": one_of("accept", "drop", "Accept", "Drop"),
     "Priority": between(1, 100),
 }
+
+
+def _rule_names(direction: str) -> list[str]:
+    return ["IpProtocol", "PortRange", _PEER[direction], "Policy", "Priority", "Description"]
+
+
+def _authorizes(name: str, direction: str) -> Callable[[Callable[[Call], Body]], Callable[[Call], Body]]:
+    """Register a call that adds rules of a direction, one at the top level or several in `Permissions.N`."""
+    names = _rule_names(direction)
+    return action(
+        "ecs",
+        name,
+        required="RegionId SecurityGroupId",
+        takes=" ".join((*names, *(f"Permissions.{one}" for one in names), "ClientToken")),
+        ignores="NicType Permissions.NicType",
+        limits={
+            **{one: _RULE_LIMITS[one] for one in names if one in _RULE_LIMITS},
+            **{f"Permissions.{one}": _RULE_LIMITS[one] for one in names if one in _RULE_LIMITS},
+            "Permissions": at_most(100),
+        },
+    )
 
 
 @action(
@@ -118,7 +140,7 @@ def describe_security_group_attribute(call: Call) -> Body:
             "Direction": rule.direction,
             "IpProtocol": rule.protocol,
             "PortRange": rule.ports,
-            "SourceCidrIp": rule.cidr,
+            _PEER[rule.direction]: rule.cidr,
             "Policy": rule.policy,
             "Priority": str(rule.priority),
             "NicType": "intranet",
@@ -139,25 +161,25 @@ def describe_security_group_attribute(call: Call) -> Body:
     }
 
 
-@action(
-    "ecs",
-    "AuthorizeSecurityGroup",
-    required="RegionId SecurityGroupId",
-    takes=f"{_RULE} {' '.join(f'Permissions.{name}' for name in _RULE.split())} ClientToken",
-    ignores="NicType Permissions.NicType",
-    limits={
-        **_RULE_LIMITS,
-        **{f"Permissions.{name}": limit for name, limit in _RULE_LIMITS.items()},
-        "Permissions": at_most(100),
-    },
-)
+@_authorizes("AuthorizeSecurityGroup", "ingress")
 def authorize_security_group(call: Call) -> Body:
-    """Add ingress rules, one at the top level or several; a rule that is there already stays as it is."""
+    """Add ingress rules; a rule that is there already stays as it is."""
+    return _authorize(call, "ingress")
+
+
+@_authorizes("AuthorizeSecurityGroupEgress", "egress")
+def authorize_security_group_egress(call: Call) -> Body:
+    """Add egress rules; a rule that is there already stays as it is."""
+    return _authorize(call, "egress")
+
+
+def _authorize(call: Call, direction: str) -> Body:
     group = _group(call)
-    given = call.items("Permissions") or [{name: call.parameters.get(name) for name in _RULE.split()}]
+    names = _rule_names(direction)
+    given = call.items("Permissions") or [{name: call.parameters.get(name) for name in names}]
     rules = list(group.rules)
     for one in given:
-        rule = _rule(call, one)
+        rule = _rule(call, one, direction)
         if not any(_same(rule, other) for other in rules):
             rules.append(rule)
     if len(rules) > 200:
@@ -166,8 +188,8 @@ def authorize_security_group(call: Call) -> Body:
     return {}
 
 
-def _rule(call: Call, given: Mapping[str, Any]) -> Rule:
-    for name in ("IpProtocol", "PortRange", "SourceCidrIp"):
+def _rule(call: Call, given: Mapping[str, Any], direction: str) -> Rule:
+    for name in ("IpProtocol", "PortRange", _PEER[direction]):
         if not given.get(name):
             raise missing(name)
     protocol = str(given["IpProtocol"]).upper()
@@ -175,10 +197,10 @@ def _rule(call: Call, given: Mapping[str, Any]) -> Rule:
         raise invalid("PortRange", "It does not go with IpProtocol.", "InvalidIpProtocol.ValueNotSupported")
     return Rule(
         id=call.new("sgr"),
-        direction="ingress",
+        direction=direction,
         protocol=protocol,
         ports=given["PortRange"],
-        cidr=given["SourceCidrIp"],
+        cidr=given[_PEER[direction]],
         policy=str(given.get("Policy") or "Accept").capitalize(),
         priority=int(given.get("Priority") or 1),
         description=given.get("Description") or "",
