@@ -39,7 +39,7 @@ def problems(error: ValidationError, model: type[BaseModel]) -> Iterator[Problem
     """Yield a problem for each error; those of rules between keys are left to `between_keys`."""
     for details in error.errors(include_url=False):
         cause = details.get("ctx", {}).get("error")
-        if isinstance(cause, BetweenKeysError):
+        if isinstance(cause, BetweenKeysError) or _counts_bad_items(details):
             continue
         *way, last = details["loc"] or ("",)
         on_key = last == "[key]"
@@ -53,6 +53,12 @@ def problems(error: ValidationError, model: type[BaseModel]) -> Iterator[Problem
             yield Problem(loc, "format", message, f"give {WORDS.get(wanted, 'text')}", on_key=True)
         else:
             yield _problem(details, loc, model)
+
+
+def _counts_bad_items(details: ErrorDetails) -> bool:
+    """Tell whether a list is too short only since pydantic counts no items that are wrong, and reports those too."""
+    value = details["input"]
+    return details["type"] == "too_short" and isinstance(value, list) and len(value) >= details["ctx"]["min_length"]
 
 
 def _problem(details: ErrorDetails, loc: Loc, model: type[BaseModel]) -> Problem:

@@ -48,6 +48,7 @@ from generator.spec.findings import Finding, FindingsError, Problem
 from generator.spec.image import DiskCategory
 from generator.spec.limits import ECS_LIMIT
 from generator.spec.model import Model
+from generator.spec.source import Document
 from generator.spec.strategy import MOST_INSTANCES, Strategy
 
 PerformanceLevel = Literal["PL0", "PL1", "PL2", "PL3"]
@@ -342,7 +343,14 @@ def examine(path: str | os.PathLike[str]) -> tuple[FleetSpec | None, tuple[Findi
     file = resolve(path)
     if not file.exists():
         return None, (reading.absent(file, "fleets"),)
-    return reading.examine(FleetSpec, file, fleet_rules.beyond_models)
+    return judge(*source.read(file))
+
+
+def judge(
+    document: Document | None, findings: tuple[Finding, ...] = ()
+) -> tuple[FleetSpec | None, tuple[Finding, ...]]:
+    """Make a fleet spec of a document that was read (`source.read`), as `examine` does."""
+    return reading.judge(FleetSpec, document, findings, fleet_rules.beyond_models)
 
 
 def load(path: str | os.PathLike[str]) -> FleetSpec:

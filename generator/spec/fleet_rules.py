@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from generator.spec import cloud_config, secrets
@@ -56,7 +57,7 @@ def size_of_level(part: Part) -> Iterator[Problem]:
 def price_of_spot(part: Part) -> Iterator[Problem]:
     """ECS takes prices of up to three decimal places."""
     price = part["price_limit"]
-    if isinstance(price, float) and round(price, 3) != price:
+    if isinstance(price, float) and price > 0.001 and round(price, 3) != price:
         yield Problem(("price_limit",), "range", "a price has up to three decimal places", "round it")
 
 
@@ -111,7 +112,7 @@ def existing_as_they_are(part: Part) -> Iterator[Problem]:
 
 def segment_is_plain(part: Part) -> Iterator[Problem]:
     """A contiguous block is not taken from a pool of one's own."""
-    if part["segment"] is not None and part["pool"] is not None:
+    if part["segment"] is not None and part["pool"] is not None and not part["ids"]:
         yield Problem(
             ("pool",), "together", "a contiguous block comes from no `pool`", "remove pool or segment", on_key=True
         )
@@ -218,9 +219,10 @@ def user_data_of_image(part: Part) -> Iterator[Problem]:
     """User-data is rendered from an image spec, and in the form that the image needs."""
     image, data = _part(part, "image"), _part(part, "user_data")
     form, named = data.get("form", "golden"), image.get("name") is not None
-    if form in ("golden", "standalone") and not named and data.get("image_spec") is None:
+    stock = image.get("id") is not None or image.get("family") is not None
+    if form in ("golden", "standalone") and stock and not named and data.get("image_spec") is None:
         yield Problem(
-            ("user_data", "image_spec"),
+            ("user_data", "image_spec") if data else ("image",),
             "user-data",
             f"{form} user-data is rendered from an image spec, and no key names one",
             "add user_data.image_spec, or set user_data.form to none",
@@ -296,23 +298,28 @@ def _cloud_config(data: dict[str, Any]) -> Iterator[Problem]:
     from generator.spec.image import examine, resolve  # noqa: PLC0415 - images know nothing of fleets, and need not
 
     image, given = _part(data, "image"), _part(data, "user_data")
-    form, name = given.get("form", "golden"), given.get("image_spec") or image.get("name")
-    distro = None
-    if form in ("golden", "standalone") and isinstance(name, str):
+    name, distro = given.get("image_spec") or image.get("name"), None
+    if given.get("form", "golden") in ("golden", "standalone") and isinstance(name, str):
         loc: Loc = ("user_data", "image_spec") if given.get("image_spec") else ("image", "name")
-        if not resolve(name).is_file():
+        spec, findings = examine(name) if _is_there(resolve, name) else (None, ())
+        distro = spec.distro if spec else None
+        errors = sum(finding.severity == "error" for finding in findings)
+        if errors:
+            message = f"the image spec {shown(name)} has errors ({errors})"
+            yield Problem(loc, "image-spec", message, f"see multieip check {name}")
+        elif spec is None:
             message = f"there is no image spec {shown(name)}, which user-data is rendered from"
             yield Problem(loc, "image-spec", message, "name one, or a path to it, in user_data.image_spec")
-        else:
-            spec, findings = examine(name)
-            distro = spec.distro if spec else None
-            if spec is None:
-                errors = sum(finding.severity == "error" for finding in findings)
-                message = f"the image spec {shown(name)} has errors ({errors})"
-                yield Problem(loc, "image-spec", message, f"see multieip check {name}")
     config = given.get("cloud_config")
     for problem in cloud_config.problems({"cloud_config": config, "distro": distro}):
         yield replace(problem, loc=("user_data", *problem.loc))
+
+
+def _is_there(resolve: Callable[[str], Path], name: str) -> bool:
+    try:
+        return resolve(name).is_file()
+    except OSError:
+        return False
 
 
 def _part(part: Part, key: str) -> Part:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from generator.spec import cloud_config, reading, rules
+from generator.spec import cloud_config, reading, rules, source
 from generator.spec.distro import TRAITS, Distro, Traits
 from generator.spec.fields import (
     AccountId,
@@ -43,6 +43,7 @@ from generator.spec.fields import (
 )
 from generator.spec.findings import Finding, FindingsError
 from generator.spec.model import Model
+from generator.spec.source import Document
 
 
 class EcsBase(Model):
@@ -202,7 +203,14 @@ def examine(path: str | os.PathLike[str]) -> tuple[ImageSpec | None, tuple[Findi
     file = resolve(path)
     if not file.exists():
         return None, (reading.absent(file, "images"),)
-    return reading.examine(ImageSpec, file, cloud_config.problems)
+    return judge(*source.read(file))
+
+
+def judge(
+    document: Document | None, findings: tuple[Finding, ...] = ()
+) -> tuple[ImageSpec | None, tuple[Finding, ...]]:
+    """Make an image spec of a document that was read (`source.read`), as `examine` does."""
+    return reading.judge(ImageSpec, document, findings, cloud_config.problems)
 
 
 def load(path: str | os.PathLike[str]) -> ImageSpec:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from generator.spec.fleet import FleetSpec
     from generator.spec.image import ImageSpec
     from generator.spec.model import Model
+    from generator.spec.source import Document
 
 
 class Kind(StrEnum):
@@ -40,11 +41,8 @@ def resolve(name: str | os.PathLike[str]) -> Path:
     return reading.resolve(name, "images", "fleets")
 
 
-def kind_of(path: Path) -> Kind:
+def kind_of(path: Path, document: Document | None) -> Kind:
     """Tell a spec's kind by the keys that only one kind has; where they do not say, by the folder's name."""
-    from generator.spec import source
-
-    document, _ = source.read(path)
     given = document.data.keys() if document else set()
     image, fleet = (model_of(kind).model_fields.keys() for kind in (Kind.IMAGE, Kind.FLEET))
     score = len(given & (fleet - image)) - len(given & (image - fleet))
@@ -55,9 +53,12 @@ def kind_of(path: Path) -> Kind:
 
 def examine(name: str | os.PathLike[str]) -> tuple[ImageSpec | FleetSpec | None, tuple[Finding, ...]]:
     """Read a spec of either kind: the spec, or None when it has errors, and every finding."""
-    from generator.spec import fleet, image, reading
+    from generator.spec import fleet, image, reading, source
 
     path = resolve(name)
     if not path.exists():
         return None, (reading.absent(path, "images", "fleets"),)
-    return fleet.examine(path) if kind_of(path) is Kind.FLEET else image.examine(path)
+    # Once: it may be a pipe.
+    document, findings = source.read(path)
+    kind = kind_of(path, document)
+    return fleet.judge(document, findings) if kind is Kind.FLEET else image.judge(document, findings)

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from generator import resources
-from generator.spec import explain, source
+from generator.spec import explain
 from generator.spec.findings import Finding, Problem, ordered
 from generator.spec.model import Model, between_keys
+from generator.spec.source import Document
 
 Spec = TypeVar("Spec", bound=Model)
 Further = Callable[[dict[str, Any]], Iterable[Problem]]
@@ -39,9 +40,13 @@ def absent(file: Path, *folders: str) -> Finding:
     return Finding(str(file), 0, 0, "file", "there is no such file", f"give a path, or one of {examples}")
 
 
-def examine(model: type[Spec], file: Path, further: Further) -> tuple[Spec | None, tuple[Finding, ...]]:
-    """Read a spec: the spec, or None when it has errors, and every finding; `further` looks at its raw data."""
-    document, findings = source.read(file)
+def judge(
+    model: type[Spec], document: Document | None, findings: tuple[Finding, ...], further: Further
+) -> tuple[Spec | None, tuple[Finding, ...]]:
+    """Make a spec of what `source.read` gave: the spec, or None when it has errors, and every finding.
+
+    `further` looks at the raw data for what no model knows.
+    """
     if document is None:
         return None, findings
     spec = None
@@ -54,7 +59,7 @@ def examine(model: type[Spec], file: Path, further: Further) -> tuple[Spec | Non
     return None if any(f.severity == "error" for f in findings) else spec, findings
 
 
-def _others(document: source.Document, problems: Iterable[Problem], known: Iterable[Finding]) -> Iterator[Finding]:
+def _others(document: Document, problems: Iterable[Problem], known: Iterable[Finding]) -> Iterator[Finding]:
     """Put problems at their places; a value that YAML already makes a finding of is not judged a second time."""
     judged = {(finding.line, finding.column) for finding in known}
     for finding in map(document.finding, problems):

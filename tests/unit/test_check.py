@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ from typer.testing import CliRunner
 from generator.cli import check
 from generator.errors import ExitCode
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "images").glob("*.yaml"))
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted([*(ROOT / "images").glob("*.yaml"), *(ROOT / "fleets").glob("*.yaml")])
 GOOD = "version: 1\nname: web\ndistro: ubuntu-24.04\nbase:\n  ecs: {id: m-12345678}\n"
 
 
@@ -123,6 +126,43 @@ def test_the_examples_pass_by_name_wherever_one_is(
     assert (ran.exit_code, ran.stdout) == (0, "")
 
 
-def test_schema_writes_the_file_that_editors_use(app: typer.Typer) -> None:
-    ran = CliRunner().invoke(app, ["schema"])
-    assert ran.stdout == (EXAMPLES[0].parents[1] / "docs" / "image.schema.json").read_text(encoding="utf-8")
+def test_both_kinds_are_checked_in_one_run(app: typer.Typer, specs: Path) -> None:
+    (specs / "fleet.yaml").write_text((ROOT / "fleets/demo.yaml").read_text().replace("enis:", "eni:"))
+    ran = CliRunner().invoke(app, ["check", "good.yaml", "fleet.yaml"])
+    assert ran.exit_code == ExitCode.FINDINGS
+    assert [line.partition("; ")[0].partition(": ")[2] for line in ran.stdout.splitlines()] == [
+        "error[required]: enis is missing",
+        "error[unknown-key]: 'eni' is no key of a spec",
+    ]
+
+
+@pytest.mark.usefixtures("specs")
+def test_user_data_of_a_fleet_that_ecs_would_refuse_is_found(app: typer.Typer) -> None:
+    noise = "".join(f"{n:08x}" for n in range(0, 40_000_000, 9_999))[:40_000]
+    demo = (ROOT / "fleets/demo.yaml").read_text()
+    config = f"user_data:\n  cloud_config:\n    write_files: [{{path: /x, content: '{noise}'}}]\n"
+    Path("large.yaml").write_text(config + demo)
+    ran = CliRunner().invoke(app, ["check", "--json", "large.yaml"])
+    [finding] = json.loads(ran.stdout)["findings"]
+    assert ran.exit_code == ExitCode.FINDINGS
+    assert (finding["rule"], finding["line"], finding["column"]) == ("user-data-size", 1, 1)
+
+
+def test_a_spec_may_come_through_a_pipe(app: typer.Typer, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(GOOD,))
+    writer.start()
+    ran = CliRunner().invoke(app, ["check", str(pipe)])
+    writer.join()
+    assert (ran.exit_code, ran.stdout, ran.stderr) == (0, "", f"{pipe}: ok\n")
+
+
+@pytest.mark.parametrize("kind", ["image", "fleet"])
+def test_schema_writes_the_file_that_editors_use(app: typer.Typer, kind: str) -> None:
+    ran = CliRunner().invoke(app, ["schema", "--kind", kind])
+    assert ran.stdout == (ROOT / "docs" / f"{kind}.schema.json").read_text(encoding="utf-8")
+
+
+def test_the_schema_is_that_of_images_unless_fleets_are_asked_for(app: typer.Typer) -> None:
+    assert CliRunner().invoke(app, ["schema"]).stdout == (ROOT / "docs/image.schema.json").read_text(encoding="utf-8")

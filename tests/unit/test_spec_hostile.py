@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from generator.spec.image import ImageSpec, examine
+from generator.spec import fleet, image
+from generator.spec.findings import Finding
+from generator.spec.fleet import FleetSpec
+from generator.spec.image import ImageSpec
+from generator.spec.model import Model
 
-GOOD: dict[str, Any] = {
+IMAGE: dict[str, Any] = {
     "version": 1,
     "name": "web",
     "description": "One line",
@@ -32,7 +37,50 @@ GOOD: dict[str, Any] = {
         "tags": {"team": "network"},
     },
 }
+FLEET: dict[str, Any] = {
+    "version": 1,
+    "name": "web",
+    "description": "One line",
+    "region": "cn-hangzhou",
+    "image": {"name": "debian-12"},
+    "instance_types": ["ecs.g7.large"],
+    "vswitches": ["vsw-12345678"],
+    "security_group": {"rules": [{"protocol": "tcp", "ports": "22-443", "cidr": "10.0.0.0/8", "description": "SSH"}]},
+    "count": 1,
+    "enis": [
+        {"private_ips": 2, "eips": 1, "queues": 2, "name": "out"},
+        {"addresses": ["10.0.0.1"], "id": "eni-12345678", "vswitch": "vsw-12345678"},
+    ],
+    "eips": {"isp": "BGP", "bandwidth_package": "cbwp-12345678", "ids": ["eip-12345678", "eip-12345679"]},
+    "instance_name": "web",
+    "key_pair": "mine",
+    "ram_role": "mine",
+    "resource_group": "rg-12345678",
+    "spot": {"price_limit": 0.5, "interruption": "Stop"},
+    "system_disk": {"category": "cloud_essd", "performance_level": "PL0"},
+    "data_disks": [{"name": "data", "size_gib": 20}],
+    "metadata": {"tokens": "required"},
+    "user_data": {"form": "golden", "image_spec": "debian-12", "cloud_config": {"runcmd": ["x"]}},
+    "tags": {"team": "network"},
+    "probe": {"protocol": "tcp", "port": 22, "timeout": "5s"},
+    "strategy": {
+        "waves": [1, "25%"],
+        "max_surge": "10%",
+        "bake": "1m",
+        "order": "oldest-first",
+        "protected": [1],
+        "gates": [
+            {"name": "disk", "url": "https://x/y", "pointer": "/a/0", "below": 0.5},
+            {"name": "logs", "command": ["true", "x"], "timeout": 5},
+        ],
+        "hooks": {"drain": {"assistant": "true\ntrue\n"}},
+    },
+}
 
+Read = Callable[[Path], tuple[Model | None, tuple[Finding, ...]]]
+KINDS = pytest.mark.parametrize(
+    ("good", "read"), [pytest.param(IMAGE, image.examine, id="image"), pytest.param(FLEET, fleet.examine, id="fleet")]
+)
 SLOW_IS_FINE = settings(
     max_examples=150,
     deadline=None,
@@ -74,10 +122,10 @@ def put(document: Any, way: tuple[Any, ...], key: str | None, value: Any) -> Any
     return document
 
 
-def hold(path: Path) -> None:
+def hold(path: Path, read: Read) -> None:
     """Check a file and hold every finding to its form and to the file."""
     lines = path.read_bytes().decode("utf-8", "replace").splitlines() or [""]
-    spec, findings = examine(path)
+    spec, findings = read(path)
     assert (spec is None) == any(finding.severity == "error" for finding in findings)
     for finding in findings:
         assert len(str(finding).splitlines()) == 1
@@ -89,10 +137,13 @@ def hold(path: Path) -> None:
             assert 1 <= finding.column <= len(lines[finding.line - 1]) + 1
 
 
+@KINDS
 @SLOW_IS_FINE
 @given(data=st.data())
-def test_a_spec_with_anything_anywhere_is_read_to_its_end(tmp_path: Path, data: st.DataObject) -> None:
-    document: Any = GOOD
+def test_a_spec_with_anything_anywhere_is_read_to_its_end(
+    tmp_path: Path, good: dict[str, Any], read: Read, data: st.DataObject
+) -> None:
+    document: Any = good
     for _ in range(data.draw(st.integers(1, 3))):
         way = data.draw(st.sampled_from(places(document)))
         key = data.draw(st.one_of(st.none(), st.text(min_size=1, max_size=8)))
@@ -101,56 +152,87 @@ def test_a_spec_with_anything_anywhere_is_read_to_its_end(tmp_path: Path, data: 
     flow = data.draw(st.sampled_from([True, False, None]))
     text = yaml.safe_dump(document, allow_unicode=data.draw(st.booleans()), default_flow_style=flow)
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
-    hold(path)
+    hold(path, read)
 
 
-TEXT = (Path(__file__).parents[2] / "images" / "ubuntu-24.04.yaml").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+FILES = pytest.mark.parametrize(
+    ("file", "read"),
+    [("images/ubuntu-24.04.yaml", image.examine), ("fleets/rollout.yaml", fleet.examine)],
+    ids=["image", "fleet"],
+)
 
 
+@FILES
 @SLOW_IS_FINE
 @given(data=st.data())
-def test_a_spec_that_is_cut_and_patched_is_read_to_its_end(tmp_path: Path, data: st.DataObject) -> None:
-    start = data.draw(st.integers(0, len(TEXT)))
-    end = data.draw(st.integers(start, min(len(TEXT), start + 40)))
+def test_a_spec_that_is_cut_and_patched_is_read_to_its_end(
+    tmp_path: Path, file: str, read: Read, data: st.DataObject
+) -> None:
+    text = (ROOT / file).read_text(encoding="utf-8")
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, min(len(text), start + 40)))
     patch = data.draw(st.one_of(st.text(max_size=5), st.text(alphabet="\t\n :-[]{}&*!|>'\"%@`#,?~", max_size=8)))
     path = tmp_path / "spec.yaml"
-    path.write_bytes((TEXT[:start] + patch + TEXT[end:]).encode("utf-8", "surrogatepass"))
-    hold(path)
+    path.write_bytes((text[:start] + patch + text[end:]).encode("utf-8", "surrogatepass"))
+    hold(path, read)
 
 
+@pytest.mark.parametrize("read", [image.examine, fleet.examine], ids=["image", "fleet"])
 @SLOW_IS_FINE
 @given(raw=st.one_of(st.binary(max_size=200), st.text(alphabet="a\t\n :-[]{}&*!|>'\"%<,?~01", max_size=80)))
-def test_any_bytes_are_read_to_their_end(tmp_path: Path, raw: bytes | str) -> None:
+def test_any_bytes_are_read_to_their_end(tmp_path: Path, read: Read, raw: bytes | str) -> None:
     path = tmp_path / "spec.yaml"
     path.write_bytes(raw if isinstance(raw, bytes) else raw.encode())
-    hold(path)
+    hold(path, read)
 
 
-def at(way: tuple[Any, ...]) -> Any:
-    """Return the value of the good spec at a place."""
-    value: Any = GOOD
+def at(good: dict[str, Any], way: tuple[Any, ...]) -> Any:
+    """Return the value of a good spec at a place."""
+    value: Any = good
     for part in way:
         value = value[part]
     return value
 
 
-TEXTS = [place for place in places(GOOD) if place[:1] != ("cloud_config",) and isinstance(at(place), str)]
+TEXTS = [
+    pytest.param(good, model, place, id=f"{model.__name__}-{'.'.join(map(str, place))}")
+    for good, model in ((IMAGE, ImageSpec), (FLEET, FleetSpec))
+    for place in places(good)
+    if isinstance(at(good, place), str) and not {"cloud_config", "assistant"} & set(place)
+]
 
 
 @pytest.mark.parametrize("control", ["\n", "\r", "\t", "\0", "\x1b", "\x7f", "\x85", "\u2028"])
-@pytest.mark.parametrize("place", TEXTS, ids=str)
-def test_no_text_outside_cloud_config_takes_a_control_character(place: tuple[Any, ...], control: str) -> None:
-    text = at(place)
+@pytest.mark.parametrize(("good", "model", "place"), TEXTS)
+def test_no_text_outside_cloud_config_takes_a_control_character(
+    good: dict[str, Any], model: type[Model], place: tuple[Any, ...], control: str
+) -> None:
+    text = at(good, place)
     for hostile in (text + control, control + text, text[:2] + control + text[2:]):
         with pytest.raises(ValidationError):
-            ImageSpec.model_validate(put(GOOD, place, None, hostile))
+            model.model_validate(put(good, place, None, hostile))
+
+
+@pytest.mark.parametrize("control", ["\r", "\0", "\x1b", "\x85", "\u2028"])
+def test_a_script_takes_new_lines_and_tabs_only(control: str) -> None:
+    place = ("strategy", "hooks", "drain", "assistant")
+    FleetSpec.model_validate(put(FLEET, place, None, "if true; then\n\ttrue\nfi\n"))
+    with pytest.raises(ValidationError):
+        FleetSpec.model_validate(put(FLEET, place, None, f"true{control}"))
 
 
 @pytest.mark.parametrize("control", ["\n", "\0", "\x1b", "\u2028"])
-def test_no_tag_key_takes_a_control_character(control: str) -> None:
+@pytest.mark.parametrize(
+    ("good", "model", "place"), [(IMAGE, ImageSpec, ("alicloud", "tags")), (FLEET, FleetSpec, ("tags",))]
+)
+def test_no_tag_key_takes_a_control_character(
+    good: dict[str, Any], model: type[Model], place: tuple[Any, ...], control: str
+) -> None:
     with pytest.raises(ValidationError):
-        ImageSpec.model_validate(put(GOOD, ("alicloud", "tags"), f"a{control}b", "c"))
+        model.model_validate(put(good, place, f"a{control}b", "c"))
 
 
-def test_the_good_spec_of_these_tests_is_good() -> None:
-    ImageSpec.model_validate(GOOD)
+def test_the_good_specs_of_these_tests_are_good() -> None:
+    ImageSpec.model_validate(IMAGE)
+    FleetSpec.model_validate(FLEET)
