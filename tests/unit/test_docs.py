@@ -104,7 +104,7 @@ def test_the_readme_has_an_example_that_is_run() -> None:
 
 @pytest.mark.parametrize("block", EXAMPLES)
 def test_an_example_that_is_marked_to_run_does(block: str, tmp_path: Path) -> None:
-    for name in ("images", "docs"):
+    for name in ("images", "fleets", "docs"):
         (tmp_path / name).symlink_to(ROOT / name)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     ran = subprocess.run(
