@@ -11,6 +11,7 @@ from typing import Any
 
 from generator.sandbox.api import lookup
 from generator.sandbox.api.call import Body, Call, action, at_most, between, matching, one_of
+from generator.sandbox.api.ecs import names
 from generator.sandbox.api.ecs.images import newest_of_family
 from generator.sandbox.api.ecs.places import stock
 from generator.sandbox.api.errors import ApiError, invalid, missing, not_emulated, not_found
@@ -20,11 +21,7 @@ from generator.sandbox.region.seeding import TYPES, InstanceType
 
 # https://www.alibabacloud.com/help/en/ecs/user-guide/customize-the-initialization-configuration-for-an-instance
 MOST_USER_DATA = 32 * 1024
-_NAME = matching(r"(?!https?://)[^\W\d_][\w .:-]{1,127}", "InvalidInstanceName.Malformed")
-_HOST_NAME = matching(r"[A-Za-z0-9${}](?:[A-Za-z0-9_.${}-]{0,62}[A-Za-z0-9}])?", "InvalidHostName.Malformed")
 _SINGLE_LIMITS = {
-    "InstanceName": _NAME,
-    "HostName": _HOST_NAME,
     "Description": matching(r"(?!https?://).{2,256}", "InvalidDescription.Malformed"),
     "HttpEndpoint": one_of("enabled", "disabled"),
     "HttpTokens": one_of("optional", "required"),
@@ -99,12 +96,10 @@ def run_instances(call: Call) -> Body:
     if least > amount:
         raise invalid("MinAmount", "It exceeds Amount.", "InvalidParameter.MinAmount")
     kind, nics = _instance_type(call), _nics(call)
-    if len(call.items("HostNames")) not in (0, amount):
-        raise invalid("HostNames", "There must be as many as instances.")
-    amount = _in_stock(call, nics[0].vswitch.zone, kind, amount, least)
+    granted = _in_stock(call, nics[0].vswitch.zone, kind, amount, least)
     steps = call.steps((call.delays.pending, "Starting"), (call.delays.starting, "Running"))
     batch = _Batch(kind, _image(call, kind), nics, amount, steps)
-    ids = [_instance(call, batch, number) for number in range(amount)]
+    ids = [_instance(call, batch, number) for number in range(granted)]
     _have_some_vanish(call, ids)
     return {"InstanceIdSets": {"InstanceIdSet": ids}}
 
@@ -115,7 +110,11 @@ def run_instances(call: Call) -> Body:
     required="RegionId InstanceType",
     takes=_SINGLE,
     ignores=f"{_IGNORED} UseAdditionalService",
-    limits=_SINGLE_LIMITS,
+    limits={
+        **_SINGLE_LIMITS,
+        "InstanceName": matching(r"[^][]*", "InvalidInstanceName.Malformed"),
+        "HostName": matching(r"[^][]*", "InvalidHostName.Malformed"),
+    },
 )
 def create_instance(call: Call) -> Body:
     """Make one instance that does not start."""
@@ -282,7 +281,7 @@ def ipv4_exceeded() -> ApiError:
 
 @dataclass(frozen=True)
 class _Batch:
-    """What the instances of one call share."""
+    """What the instances of one call share; `amount` is how many were asked for."""
 
     kind: InstanceType
     image: Image
@@ -302,8 +301,8 @@ def _instance(call: Call, batch: _Batch, number: int) -> str:
     instance = call.region.put(
         Instance(
             id=key,
-            name=_numbered(call, call.text("InstanceName", key), number, amount),
-            hostname=_hostname(call, key, number, amount),
+            name=names.of_instance(call, key, number, amount),
+            hostname=names.of_host(call, key, number, amount),
             description=call.text("Description"),
             image=image.id,
             type=batch.kind.id,
@@ -376,18 +375,6 @@ def _address(text: str) -> IPv4Address:
         return IPv4Address(text)
     except ValueError:
         raise invalid("PrivateIpAddress", code="InvalidPrivateIpAddress.Malformed") from None
-
-
-def _numbered(call: Call, name: str, number: int, amount: int) -> str:
-    return f"{name}{number + 1:03d}" if call.flag("UniqueSuffix") and amount > 1 and call.text("InstanceName") else name
-
-
-def _hostname(call: Call, key: str, number: int, amount: int) -> str:
-    if names := call.items("HostNames"):
-        return str(names[number])
-    if name := call.text("HostName").replace("${instance_id}", key):
-        return f"{name}{number + 1:03d}" if call.flag("UniqueSuffix") and amount > 1 else name
-    return f"iZ{key[2:]}Z"
 
 
 def _user_data(call: Call) -> str:
