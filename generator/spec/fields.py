@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from ipaddress import AddressValueError, IPv4Network, NetmaskValueError
 from typing import Annotated, Any, Literal
 
@@ -246,14 +247,13 @@ Cidr = Annotated[
 ]
 
 
-def _scalar(pattern: str, words: str, to: Any, most: int) -> Any:
-    """Return what makes a field take a whole number, or text of a pattern, and keep what `to` makes of either."""
+def _scalar(pattern: str, words: str, to: Callable[[str], Any], most: int) -> Any:
+    """Return what makes a field take text of a pattern, or a whole number of the same form, and keep `to` of it."""
     WORDS[pattern] = words
-    form = re.compile(f"{pattern[:-1]}\\Z")
 
     def read(value: Any) -> Any:
         text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-        if not isinstance(text, str) or not (form.match(text) or re.fullmatch("[0-9]{1,9}", text, re.ASCII)):
+        if not isinstance(text, str) or not re.fullmatch(pattern[1:-1], text):
             raise RuleError("format", "it has another form", f"give {words}")
         return to(text)
 
@@ -273,6 +273,12 @@ def _seconds(text: str) -> int:
     return seconds
 
 
+def _some_time(seconds: int) -> int:
+    if seconds == 0:
+        raise RuleError("range", "it leaves no time", "give 1s or more")
+    return seconds
+
+
 def _share(text: str) -> str:
     number = text.removesuffix("%")
     if int(number) > (100 if text.endswith("%") else 10_000):
@@ -288,15 +294,17 @@ def _ports(text: str) -> str:
 
 
 _DURATION = _scalar(
-    r"^[0-9]{1,6}[smhd]$", "seconds, or a time such as 90s, 10m, 2h or 1d, up to 7 days", _seconds, MOST_SECONDS
+    r"^[0-9]{1,6}[smhd]?$", "seconds, or a time such as 90s, 10m, 2h or 1d, up to 7 days", _seconds, MOST_SECONDS
 )
 # A time; kept as seconds.
 Duration = Annotated[int, *_DURATION]
-_SHARE = _scalar(r"^[0-9]{1,3}%$", "a number of instances, or a part of the fleet such as 25%", _share, 10_000)
+# A time in which something must be done.
+Timeout = Annotated[int, *_DURATION, AfterValidator(_some_time)]
+_SHARE = _scalar(r"^[0-9]{1,5}%?$", "a number of instances, or a part of the fleet such as 25%", _share, 10_000)
 # A number of instances or a percentage of them; kept as text such as "3" and "25%" (`share_of`).
 Share = Annotated[str, *_SHARE]
 _PORTS = _scalar(
-    r"^[0-9]{1,5}-[0-9]{1,5}$", "a port such as 443, or ports from one to another such as 8000-8080", _ports, 65_535
+    r"^[0-9]{1,5}(-[0-9]{1,5})?$", "a port such as 443, or ports from one to another such as 8000-8080", _ports, 65_535
 )
 # Ports; kept as text such as "443" and "8000-8080".
 Ports = Annotated[str, *_PORTS]

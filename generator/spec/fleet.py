@@ -18,7 +18,6 @@ from generator.spec.fields import (
     BandwidthPackageId,
     Bool,
     Cidr,
-    Duration,
     EcsName,
     EipId,
     EniId,
@@ -41,6 +40,7 @@ from generator.spec.fields import (
     SecurityGroupId,
     TagKey,
     TagValue,
+    Timeout,
     Version,
     VSwitchId,
 )
@@ -159,7 +159,7 @@ class Spot(Model):
 class Eni(Model):
     """An ENI of each instance. EIPs are mapped 1:1 to its private IPs, in their order."""
 
-    RULES = (fleet_rules.addresses_or_count, fleet_rules.eips_fit)
+    RULES = (fleet_rules.addresses_or_count, fleet_rules.eips_fit, fleet_rules.existing_eni_as_it_is)
 
     # SecondaryPrivateIpAddressCount is 1 to 49, and the primary private IP comes before them.
     private_ips: Annotated[Int, Field(ge=1, le=50)] | None = Field(
@@ -172,7 +172,10 @@ class Eni(Model):
     eips: Annotated[Int, Field(ge=0, le=50)] | None = Field(
         None, description="Number of EIPs, for the first private IPs; without it one for each."
     )
-    id: EniId | None = Field(None, description="An ENI that is there already, as a secondary one of a single instance.")
+    id: EniId | None = Field(
+        None,
+        description="A secondary ENI that is there already, for a single instance; it gets what it lacks of private IPs.",
+    )
     vswitch: VSwitchId | None = Field(
         None, description="vSwitch of a secondary ENI, in the instance's zone; without it the instance's."
     )
@@ -225,7 +228,7 @@ class Eips(Model):
         None, description="Take them from one contiguous block with a mask of this length: 28 has 16, 24 has 256."
     )
     ids: tuple[EipId, ...] = Field(
-        (), max_length=10_000, description="EIPs that are there already: one for each place, in order."
+        (), max_length=10_000, description="EIPs that are there already, as they are: one for each place, in order."
     )
 
 
@@ -236,7 +239,7 @@ class Probe(Model):
 
     protocol: Literal["tcp", "icmp"] = Field("tcp", description="Open a connection, or ping.")
     port: Annotated[Int, Field(ge=1, le=65_535)] | None = Field(None, description="Port, for tcp; 22 without it.")
-    timeout: Duration = Field(5, description="How long an answer may take.")
+    timeout: Timeout = Field(5, description="How long an answer may take.")
 
     @property
     def tcp_port(self) -> int:

@@ -83,6 +83,15 @@ def eips_fit(part: Part) -> Iterator[Problem]:
         )
 
 
+def existing_eni_as_it_is(part: Part) -> Iterator[Problem]:
+    """What an ENI is made with cannot be chosen for one that is there already."""
+    for key in ("vswitch", "queues", "name") if part["id"] is not None else ():
+        if part[key] is not None:
+            yield Problem(
+                (key,), "together", f"`{key}` of an ENI that is there already is left", "remove it", on_key=True
+            )
+
+
 def bandwidth_of_charge(part: Part) -> Iterator[Problem]:
     """Traffic that is paid by volume has a lower limit."""
     bandwidth = part["bandwidth_mbps"]

@@ -7,7 +7,7 @@ themselves, so that a spec made in code is held to them too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, TypeGuard
 
@@ -163,10 +163,14 @@ def one_of(part: Part, where: str, *keys: str) -> Iterator[Problem]:
 
 
 def twice(key: str, values: list[Any], severity: Severity = "error") -> Iterator[Problem]:
-    """Yield a problem for each value of a list that is there before it."""
+    """Yield a problem for each text or number of a list that is there before it."""
+    seen = set()
     for index, value in enumerate(values):
-        if value in values[:index]:
+        if not isinstance(value, Hashable):
+            continue
+        if value in seen:
             yield Problem((key, index), "duplicate", f"{shown(value)} is given twice", "remove one", severity)
+        seen.add(value)
 
 
 def as_list(value: Any) -> list[Any]:

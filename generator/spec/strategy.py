@@ -7,7 +7,19 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from generator.spec import strategy_rules as rules
-from generator.spec.fields import Argument, Duration, Float, HttpUrl, Int, Name, Pointer, Script, Share
+from generator.spec.fields import (
+    Argument,
+    Duration,
+    Float,
+    HttpUrl,
+    Int,
+    Name,
+    Pointer,
+    Script,
+    Share,
+    Timeout,
+    share_of,
+)
 from generator.spec.model import Model, Rule
 
 MOST_INSTANCES = 10_000
@@ -26,7 +38,7 @@ class Hook(Model):
     command: tuple[Argument, ...] = Field((), max_length=64, description="Program and its arguments.")
     url: HttpUrl | None = Field(None, description="Address to call.")
     assistant: Script | None = Field(None, description="Script to run on the instance, by Cloud Assistant.")
-    timeout: Duration = Field(300, description="How long it may take; a time alone is seconds.")
+    timeout: Timeout = Field(300, description="How long it may take; a time alone is seconds.")
 
 
 class Gate(Hook):
@@ -62,7 +74,8 @@ class Hooks(Model):
 
 
 class Strategy(Model):
-    """How a rollout goes through the fleet. `max_surge` is rounded up and `max_unavailable` down.
+    """How a rollout goes through the fleet. Parts in percent are of `count`; waves and `max_surge` are rounded up, and
+    `max_unavailable` and `failure_threshold` down.
 
     Every replacement launches the new instance, waits for its gates, drains the old one, moves the EIPs, probes
     them, and deletes the old one when the window for a rollback is over.
@@ -84,7 +97,7 @@ class Strategy(Model):
     approval: Literal["never", "canary", "waves"] = Field(
         "never", description="When a person must say `resume`: never, after the canary, or after every wave."
     )
-    ready_timeout: Duration = Field(
+    ready_timeout: Timeout = Field(
         600, description="How long a new instance has to pass the gates that are always there."
     )
     failure_threshold: Share = Field("0", description="Instances that may fail before the rollout stops.")
@@ -100,3 +113,26 @@ class Strategy(Model):
     )
     gates: tuple[Gate, ...] = Field((), max_length=20, description="Conditions of your own.")
     hooks: Hooks = Field(Hooks(), description="What is done around each replacement.")
+
+    def surge(self, count: int) -> int:
+        """Return how many instances there may be above `count`."""
+        return share_of(self.max_surge, count)
+
+    def unavailable(self, count: int) -> int:
+        """Return how many of `count` instances may be out of service at once."""
+        return share_of(self.max_unavailable, count, up=False)
+
+    def tolerated(self, count: int) -> int:
+        """Return how many of `count` instances may fail before the rollout stops."""
+        return share_of(self.failure_threshold, count, up=False)
+
+    def wave_sizes(self, count: int, changing: int) -> tuple[int, ...]:
+        """Return the sizes of the waves, canary first, in which `changing` of the `count` instances are changed."""
+        sizes = []
+        planned = iter([*filter(None, [self.canary]), *(share_of(wave, count) for wave in self.waves)])
+        size = 0
+        while changing:
+            size = next(planned, size)
+            sizes.append(min(max(size, 1), changing))
+            changing -= sizes[-1]
+        return tuple(sizes)

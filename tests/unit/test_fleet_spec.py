@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import jsonschema
 import pytest
 from pydantic import ValidationError
 
@@ -19,6 +20,7 @@ from generator.spec.fleet import FleetSpec, Rule, examine, load, size_findings
 from generator.spec.image import load as load_image
 from generator.spec.kinds import Kind, kind_of
 from generator.spec.limits import ECS_LIMIT
+from generator.spec.schema import json_schema
 from generator.spec.strategy import Strategy
 
 ROOT = Path(__file__).parents[2]
@@ -143,6 +145,7 @@ BAD = [
     ("count: 2\nenis: [{}, {id: eni-12345678}]", "11:13 single"),
     ("count: 2\nenis: [{addresses: [10.0.0.1]}]", "11:9 single"),
     ("vswitches: [vsw-12345678, vsw-12345679]\nenis: [{}, {vswitch: vsw-12345678}]", "11:22 zone?"),
+    ("enis: [{}, {id: eni-12345678, queues: 2}]", "10:31 together"),
     ("enis: [{queues: 2049}]", "10:17 range"),
     ("enis: [{name: 'a b'}]", "10:15 format"),
     # EIPs
@@ -160,6 +163,7 @@ BAD = [
     # the probe
     ("probe: {protocol: icmp, port: 22}", "10:25 together"),
     ("probe: {timeout: 8d}", "10:18 range"),
+    ("probe: {timeout: 0s}", "10:18 range"),
     ("probe: {timeout: 5 s}", "10:18 format"),
     ("probe: {timeout: -1}", "10:18 format"),
     ("probe: {timeout: 1.5}", "10:18 format"),
@@ -269,6 +273,34 @@ def test_times_ports_and_shares_are_one_type_to_code() -> None:
 )
 def test_a_share_of_a_fleet_is_whole_instances(share: str, total: int, up: int, down: int) -> None:
     assert (share_of(share, total), share_of(share, total, up=False)) == (up, down)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "changing", "wanted"),
+    [
+        ({}, 10, (1, 3, 3, 3)),
+        ({}, 1, (1,)),
+        ({}, 0, ()),
+        ({"canary": 0, "waves": [2, "50%"]}, 10, (2, 5, 3)),
+        ({"canary": 1, "waves": [2, 3]}, 6, (1, 2, 3)),
+        ({"canary": 4, "waves": ["1%"]}, 6, (4, 1, 1)),
+        ({"canary": 20}, 6, (6,)),
+    ],
+)
+def test_waves_are_planned_from_the_canary_to_the_last(
+    strategy: dict[str, object], changing: int, wanted: tuple[int, ...]
+) -> None:
+    assert Strategy.model_validate(strategy).wave_sizes(10, changing) == wanted
+
+
+def test_parts_of_a_fleet_never_let_more_fail_than_was_said() -> None:
+    strategy = Strategy.model_validate({"max_surge": "25%", "max_unavailable": "25%", "failure_threshold": "25%"})
+    assert (strategy.surge(6), strategy.unavailable(6), strategy.tolerated(6)) == (2, 1, 1)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "fleets").glob("*.yaml")), ids=lambda path: path.stem)
+def test_what_a_model_dumps_fits_the_schema_of_files(path: Path) -> None:
+    jsonschema.validate(load(path).model_dump(mode="json"), json_schema(FleetSpec))
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,8 @@ FLEET: dict[str, Any] = {
     "count": 1,
     "enis": [
         {"private_ips": 2, "eips": 1, "queues": 2, "name": "out"},
-        {"addresses": ["10.0.0.1"], "id": "eni-12345678", "vswitch": "vsw-12345678"},
+        {"addresses": ["10.0.0.1"], "id": "eni-12345678"},
+        {"vswitch": "vsw-12345678", "eips": 0},
     ],
     "eips": {"isp": "BGP", "bandwidth_package": "cbwp-12345678", "ids": ["eip-12345678", "eip-12345679"]},
     "instance_name": "web",
