@@ -174,7 +174,7 @@ class Eni(Model):
     )
     id: EniId | None = Field(
         None,
-        description="A secondary ENI that is there already, for a single instance; it gets what it lacks of private IPs.",
+        description="A secondary ENI that is there already, for a single instance; it gets the private IPs it lacks.",
     )
     vswitch: VSwitchId | None = Field(
         None, description="vSwitch of a secondary ENI, in the instance's zone; without it the instance's."
