@@ -30,6 +30,7 @@ class Eni:
 
     id: str
     name: str
+    description: str
     primary: bool
     status: str
     instance: str
@@ -218,6 +219,7 @@ def _eni(one: Any) -> Eni:
     return Eni(
         id=one.network_interface_id,
         name=one.network_interface_name or "",
+        description=one.description or "",
         primary=one.type == "Primary",
         status=one.status or "",
         instance=one.instance_id or "",

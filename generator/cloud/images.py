@@ -58,6 +58,30 @@ def newest_of_family(ecs: Ecs, family: str) -> str:
     return str(body.image.image_id)
 
 
+def newest_of_spec(ecs: Ecs, spec: str) -> str:
+    """Return the id of the newest available image that multieip built from the image spec of a name.
+
+    `CloudRefusedError` when the region has none.
+    """
+    from alibabacloud_ecs20140526 import models  # noqa: PLC0415
+
+    request = models.DescribeImagesRequest(
+        region_id=ecs.region,
+        status="Available",
+        image_owner_alias="self",
+        tag=[models.DescribeImagesRequestTag(key="multieip:name", value=spec)],
+        page_size=100,
+    )
+    body = ecs.call(ecs.client.describe_images_with_options, request)
+    found = (body.images.image or []) if body.images else []
+    if not found:
+        raise CloudRefusedError(
+            f"no image in {ecs.region} was built from the image spec {spec}",
+            hint=f"multieip image build {spec} --builder alicloud-ecs, or name an image by id or family",
+        )
+    return str(max(found, key=lambda image: (image.creation_time or "", image.image_id)).image_id)
+
+
 def set_imds_v2(ecs: Ecs, image: str) -> None:
     """Let instances of the image be launched with hardened metadata. ECS cannot take this back."""
     from alibabacloud_ecs20140526 import models  # noqa: PLC0415

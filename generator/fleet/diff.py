@@ -1,0 +1,110 @@
+"""What is wanted against what is there, and the actions that lead from one to the other. Pure: no I/O, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from generator.cloud.eips import Eip
+from generator.cloud.instances import Instance
+from generator.fleet.actions import Actions, Drift, Removal, Revive
+from generator.fleet.desired import Desired
+from generator.fleet.matching import Addresses, Machines
+from generator.fleet.observe import Observed
+
+
+def diff(desired: Desired, observed: Observed) -> Actions:
+    """Return what leads from what is there to what is wanted."""
+    machines = Machines(desired, observed)
+    addresses = Addresses(desired, observed, machines)
+    wanted_slots = range(1, desired.count + 1)
+    revive = tuple(_revived(machines, slot) for slot in wanted_slots if slot in machines.orphans)
+    create = tuple(slot for slot in wanted_slots if slot not in machines.by_slot and slot not in machines.orphans)
+    rules = {(rule.protocol, rule.ports, rule.cidr) for rule in observed.rules}
+    return Actions(
+        create_group=not desired.groups and not observed.groups,
+        add_rules=tuple(rule for rule in desired.rules if (rule.protocol, rule.ports, rule.cidr) not in rules)
+        if not desired.groups
+        else (),
+        create=create,
+        revive=revive,
+        add_enis=tuple(machines.missing_enis()),
+        add_ips=tuple(addresses.missing_ips()),
+        allocate=tuple(addresses.allocate),
+        bind=tuple(addresses.bind),
+        tag_enis=tuple(machines.untagged()),
+        tag_eips=tuple(addresses.untagged()),
+        leftover_enis=tuple(eni.id for eni in machines.leftovers),
+        remove=_removal(desired, machines, addresses),
+        drift=tuple(_drift(desired, machines, addresses)),
+        kept_instances=sum(slot in machines.by_slot for slot in wanted_slots),
+        kept_eips=addresses.kept,
+    )
+
+
+def _revived(machines: Machines, slot: int) -> Revive:
+    held = machines.orphans[slot]
+    return Revive(slot, next(iter(held.values())).zone, tuple((index, eni.id) for index, eni in sorted(held.items())))
+
+
+def _removal(desired: Desired, machines: Machines, addresses: Addresses) -> Removal:
+    extra = [one.id for slot, one in sorted(machines.by_slot.items()) if slot > desired.count]
+    extra += [one.id for one in machines.surplus]
+    bound = [eip for eip, _, _ in addresses.beyond()]
+    idle = addresses.surplus
+    ours = [eip for eip in (*bound, *idle) if eip.id not in desired.eip_ids and not eip.segment]
+    loose = [eni.id for eni in machines.extra_enis]
+    loose += [eni.id for (slot, _), eni in machines.enis.items() if slot > desired.count and not eni.primary]
+    return Removal(
+        unassociate=tuple(eip.id for eip in bound),
+        release=tuple(eip.id for eip in ours),
+        instances=tuple(extra),
+        unassign=tuple(_unwanted_ips(desired, machines)),
+        enis=tuple(loose),
+    )
+
+
+def _unwanted_ips(desired: Desired, machines: Machines) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for (slot, index), eni in sorted(machines.enis.items()):
+        wanted = desired.enis[index]
+        if slot <= desired.count and not wanted.existing and len(eni.addresses) > wanted.private_ips:
+            yield eni.id, tuple(address.ip for address in eni.addresses[wanted.private_ips :])
+
+
+_REPLACE = "a rollout replaces instances and keeps their EIPs"
+_FIXED = "it is fixed when an EIP is allocated, or changed in the console"
+
+
+def _drift(desired: Desired, machines: Machines, addresses: Addresses) -> Iterator[Drift]:
+    for slot, one in sorted(machines.by_slot.items()):
+        if slot <= desired.count:
+            yield from _drift_of(desired, one)
+    for eip in addresses.eips.values():
+        if eip.id not in desired.eip_ids:
+            yield from _drift_of_eip(desired, eip)
+
+
+def _drift_of(desired: Desired, one: Instance) -> Iterator[Drift]:
+    vswitches = [place.vswitch for place in desired.places]
+    for what, wanted, found in (
+        ("image", (desired.image,), one.image),
+        ("instance type", desired.types, one.type),
+        ("vSwitch", vswitches, one.vswitch),
+        ("key pair", (desired.key_pair,), one.key_pair),
+    ):
+        if found not in wanted:
+            yield Drift(one.id, what, " or ".join(wanted) or "none", found or "none", _REPLACE)
+    if desired.groups and set(one.groups) != set(desired.groups):
+        yield Drift(one.id, "security group", ", ".join(desired.groups), ", ".join(one.groups), _REPLACE)
+    if one.status not in ("Pending", "Starting", "Running"):
+        yield Drift(one.id, "status", "Running", one.status, "start it, or delete it and launch again")
+
+
+def _drift_of_eip(desired: Desired, eip: Eip) -> Iterator[Drift]:
+    for what, wanted, found in (
+        ("bandwidth", str(desired.eip.bandwidth), eip.bandwidth),
+        ("charge type", desired.eip.charge, eip.charge),
+        ("line", desired.eip.isp, eip.isp),
+    ):
+        # A bandwidth package has a bandwidth of its own, which its EIPs then show.
+        if wanted != found and not (desired.package and what == "bandwidth"):
+            yield Drift(eip.id, what, wanted, found, _FIXED)

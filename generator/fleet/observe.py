@@ -1,0 +1,95 @@
+"""What is there of a fleet: a few reads, whatever its size in EIPs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from generator.cloud import eips, enis, instances, networks
+from generator.cloud.client import Cloud
+from generator.cloud.eips import Eip
+from generator.cloud.enis import Eni
+from generator.cloud.instances import Instance
+from generator.cloud.networks import SecurityGroup
+from generator.fleet import names
+
+# What passes by itself. A fleet is planned when nothing of it is on its way from one state to the next.
+_PASSING = {
+    "Associating",
+    "Attaching",
+    "Deleting",
+    "Detaching",
+    "Releasing",
+    "Stopping",
+    "Unassociating",
+}
+
+
+@dataclass(frozen=True)
+class Observed:
+    """All resources that carry a fleet's tag, are linked to those, or are named in its file."""
+
+    instances: tuple[Instance, ...] = ()
+    enis: tuple[Eni, ...] = ()
+    eips: tuple[Eip, ...] = ()
+    groups: tuple[SecurityGroup, ...] = ()
+    rules: tuple[networks.Rule, ...] = ()
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether anything of it is on its way to another state."""
+        statuses = {one.status for one in self.instances} | {one.status for one in self.enis}
+        return not _PASSING.isdisjoint(statuses | {one.status for one in self.eips})
+
+
+def observe(
+    cloud: Cloud,
+    fleet: str,
+    *,
+    eni_names: Iterable[str] = (),
+    eni_ids: Iterable[str] = (),
+    eip_ids: Iterable[str] = (),
+    with_rules: bool = False,
+) -> Observed:
+    """Return what there is of a fleet.
+
+    `eni_names` are those that RunInstances gives secondary ENIs: of ones that have no tag yet and whose instance has
+    gone, nothing else tells. `eni_ids` and `eip_ids` are resources that the fleet's file names.
+    """
+    tags = {names.FLEET: fleet}
+    found = instances.describe(cloud, tags=tags)
+    groups = networks.groups(cloud, tags=tags)
+    rules = networks.rules_of(cloud, groups[0].id) if with_rules and groups else []
+    public = {eip.id: eip for eip in eips.describe(cloud, tags=tags)}
+    if missing := [one for one in eip_ids if one not in public]:
+        public |= {eip.id: eip for eip in eips.describe(cloud, ids=missing)}
+    return Observed(
+        instances=tuple(found),
+        enis=tuple(_enis(cloud, fleet, found, eni_names, eni_ids)),
+        eips=tuple(public.values()),
+        groups=tuple(groups),
+        rules=tuple(rules),
+    )
+
+
+def _enis(
+    cloud: Cloud, fleet: str, owners: list[Instance], eni_names: Iterable[str], eni_ids: Iterable[str]
+) -> Iterable[Eni]:
+    known = {eni.id: eni for eni in enis.describe(cloud, tags={names.FLEET: fleet})}
+    for name in eni_names:
+        # Those on an instance are found by the link, in the next step.
+        loose = enis.describe(cloud, name=name, status="Available")
+        known |= {eni.id: eni for eni in loose if names.is_owned(eni.description, fleet)}
+    linked = (eni for owner in owners for eni in owner.enis)
+    if missing := [one for one in dict.fromkeys((*linked, *eni_ids)) if one not in known]:
+        known |= {eni.id: eni for eni in enis.describe(cloud, ids=missing)}
+    return known.values()
+
+
+def settled(cloud: Cloud, look: Callable[[], Observed], patience: float = 60.0) -> Observed:
+    """Look until nothing is on its way to another state, for so many seconds at most; then take it as it is."""
+    waited, delay = 0.0, 1.0
+    while (seen := look()).is_passing and waited < patience:
+        cloud.sleep(delay)
+        waited, delay = waited + delay, min(2 * delay, 8.0)
+    return seen

@@ -1,0 +1,62 @@
+"""The account's limits of calls a minute, and how a launch shares them out.
+
+A limit counts calls of one API in one region, of everybody in the account. The durable engine limits how many
+workflows of a queue start in a window, so a workflow is a batch of calls: one call each would cost ten times the CPU
+(docs/fleet.md has the figures).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from generator.errors import UsageError
+
+CLOCK = "MULTIEIP_CLOCK"
+# Seconds of the cloud's clock. A call that is throttled in one minute is answered in the next.
+WINDOW = 60.0
+BATCH = 10
+
+
+@dataclass(frozen=True)
+class Quota:
+    """Calls of an API in a minute; `batch` of them make one workflow."""
+
+    calls: int
+    batch: int = BATCH
+
+    @property
+    def batches(self) -> int:
+        """How many batches may start in a minute."""
+        return max(1, self.calls // self.batch)
+
+
+# EIPs: https://www.alibabacloud.com/help/en/eip/quotas and api.aliyun.com. ECS publishes none outside the Quota
+# Center; these are the defaults of Terway's own limiter (AliyunContainerService/terway, ratelimit.go). The account's
+# may be higher: they are settings of the launch.
+QUOTAS = {
+    "RunInstances": Quota(500, 1),
+    "AllocateEipAddress": Quota(120),
+    "AssociateEipAddress": Quota(120),
+    "UnassociateEipAddress": Quota(120),
+    "ReleaseEipAddress": Quota(600),
+    "DeleteNetworkInterface": Quota(500),
+}
+
+
+def minutes(calls: int, api: str) -> float:
+    """Return how many minutes so many calls of an API take at least: each minute but the last is used up."""
+    quota = QUOTAS[api]
+    return max(0, -(-calls // quota.calls) - 1)
+
+
+def clock() -> float:
+    """Return how many times as fast as ours the cloud's clock runs: 1, or what a sandbox was told."""
+    text = os.environ.get(CLOCK, "") or "1"
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    if not 0 < factor <= 10_000:
+        raise UsageError(f"{CLOCK} must be a number above 0", hint="it is for a sandbox whose clock runs faster")
+    return factor
