@@ -100,13 +100,18 @@ def delete_eni(region: Region, eni: Eni) -> None:
 
 
 def release_instance(region: Region, instance: Instance) -> None:
-    """Remove an instance, with the ENIs that are released with it; the others become Available."""
+    """Remove an instance, with the ENIs and disks that are released with it; the others become Available."""
     for eni in region.enis_of(instance.id):
         if eni.type == "Primary" or eni.delete_on_release:
             delete_eni(region, eni)
         else:
             detached = region.put(replace(eni, status="Available", instance="", attached=0.0, steps=()))
             region.events.append(plane.EniDetached(detached, instance.id))
+    for disk in region.disks_of(instance.id):
+        if disk.delete_with_instance:
+            region.drop(disk)
+        else:
+            region.put(replace(disk, instance="", device=""))
     region.drop(instance)
     region.events.append(plane.InstanceDeleted(instance))
 

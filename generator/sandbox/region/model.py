@@ -197,6 +197,10 @@ class Instance:
     hop_limit: int = 1
     ram_role: str = ""
     spot_strategy: str = "NoSpot"
+    spot_price: float = 0.0
+    spot_hours: int = 1
+    spot_interruption: str = "Terminate"
+    resource_group: str = ""
     internet_out: int = 0
     deletion_protection: bool = False
     steps: Steps = ()
@@ -223,7 +227,45 @@ class Eni:
     instance: str = ""
     attached: float = 0.0
     delete_on_release: bool = True
+    resource_group: str = ""
     steps: Steps = ()
+    tags: Tags = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A disk of an instance, or one that an instance left behind; `size` in GiB, `type` system or data."""
+
+    id: str
+    name: str
+    description: str
+    type: str
+    category: str
+    level: str
+    size: int
+    zone: str
+    image: str
+    device: str
+    instance: str
+    encrypted: bool
+    delete_with_instance: bool
+    created: float
+    resource_group: str = ""
+    tags: Tags = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BandwidthPackage:
+    """An Internet Shared Bandwidth instance; its EIPs know it. `bandwidth` in Mbit/s."""
+
+    id: str
+    name: str
+    description: str
+    bandwidth: int
+    charge: str
+    isp: str
+    created: float
+    resource_group: str = ""
     tags: Tags = ()
 
 
@@ -231,7 +273,7 @@ class Eni:
 class Eip:
     """An elastic IP; bound to one private IP (`private_ip`) of one ENI (`eni`), or to nothing.
 
-    `bound_as` is what the client named: NetworkInterface or EcsInstance.
+    `bound_as` is what the client named: NetworkInterface or EcsInstance. `package` is the bandwidth package it is in.
     """
 
     id: str
@@ -247,6 +289,10 @@ class Eip:
     eni: str = ""
     private_ip: str = ""
     bound_as: str = ""
+    pool: str = ""
+    protection: tuple[str, ...] = ()
+    package: str = ""
+    resource_group: str = ""
     steps: Steps = ()
     tags: Tags = ()
 
@@ -324,7 +370,9 @@ KINDS: tuple[type, ...] = (
     Image,
     Instance,
     Eni,
+    Disk,
     Eip,
+    BandwidthPackage,
     Segment,
     HistoryEvent,
     Invocation,

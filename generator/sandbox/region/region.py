@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 from typing import Any, TypeVar, cast
 
-from generator.sandbox.region.model import KINDS, Eip, Eni, Record
+from generator.sandbox.region.model import KINDS, Disk, Eip, Eni, Record
 from generator.sandbox.region.plane import Event
 from generator.sandbox.region.store import Change
 
@@ -30,6 +30,7 @@ class Region:
         self._addresses: dict[str, dict[str, str]] = defaultdict(dict)
         self._floors: dict[str, int] = {}
         self._enis: dict[str, dict[str, None]] = defaultdict(dict)
+        self._disks: dict[str, dict[str, None]] = defaultdict(dict)
         # Public addresses in use, each with its EIP.
         self.public: dict[str, str] = {}
         self._bound: dict[tuple[str, str], str] = {}
@@ -85,6 +86,11 @@ class Region:
         """Return the ENIs of an instance, the primary one first, then as they were attached."""
         enis = [cast("Eni", self._tables[Eni][key]) for key in self._enis.get(instance, ())]
         return sorted(enis, key=lambda eni: (eni.type != "Primary", eni.attached))
+
+    def disks_of(self, instance: str) -> list[Disk]:
+        """Return the disks of an instance, the system disk first."""
+        disks = [cast("Disk", self._tables[Disk][key]) for key in self._disks.get(instance, ())]
+        return sorted(disks, key=lambda disk: (disk.type != "system", disk.device))
 
     def taken(self, vswitch: str) -> dict[str, str]:
         """Return the private IPs in use in a vSwitch, each with its ENI."""
@@ -160,6 +166,8 @@ class Region:
             self._index_eni(before, record)
         elif kind is Eip:
             self._index_eip(before, record)
+        elif kind is Disk:
+            self._index_disk(before, record)
         if record is None:
             table.pop(key, None)
         else:
@@ -181,6 +189,12 @@ class Region:
             self._enis[old].pop(cast("Eni", before).id)
         if new and old != new:
             self._enis[new][cast("Eni", after).id] = None
+
+    def _index_disk(self, before: Disk | None, after: Disk | None) -> None:
+        if before is not None and before.instance:
+            self._disks[before.instance].pop(before.id)
+        if after is not None and after.instance:
+            self._disks[after.instance][after.id] = None
 
     def _index_eip(self, before: Eip | None, after: Eip | None) -> None:
         if before is not None:
