@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 from generator.errors import MultieipError
@@ -33,8 +34,19 @@ _LAYER = {
 # nspawn leaves folders here behind where /run is not a tmpfs.
 _PRIVATE_RUN = "mkdir -p /run/systemd/nspawn && mount -t tmpfs -o mode=0755 tmpfs /run/systemd/nspawn"
 
+# What nspawn ends with, of a unit that is kept, when the container wants to boot again.
+_REBOOT = 133
+_LEADER = "X_NSPAWN_LEADER_PID"
+
 _BOOT_TIMEOUT = 90.0
 _STOP_TIMEOUT = 30.0
+
+
+class Power(Enum):
+    """What a system did that ended by itself."""
+
+    OFF = "it powered off"
+    REBOOT = "it boots again"
 
 
 @dataclass
@@ -51,7 +63,7 @@ class Container:
     space: Namespace
     extra: Mapping[str, bytes] = field(default_factory=dict)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
-    _leader: int = field(default=0, init=False)
+    _first_leader: int = field(default=0, init=False)
     _notices: Notices | None = field(default=None, init=False)
     started_at: float = field(default=0.0, init=False)
 
@@ -95,7 +107,7 @@ class Container:
                 env=base_env({"NOTIFY_SOCKET": self._notices.address, "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"}),
                 start_new_session=True,
             )
-        self._leader = int(self._await("X_NSPAWN_LEADER_PID", _BOOT_TIMEOUT))
+        self._first_leader = int(self._await(_LEADER, _BOOT_TIMEOUT))
 
     def _command(self) -> list[str]:
         lowers = ":".join(map(str, (self._layer, *self.lowers)))
@@ -148,7 +160,25 @@ class Container:
     @property
     def running(self) -> bool:
         """Whether the container is there."""
-        return self._process is not None and self._process.poll() is None
+        process = self._process
+        return process is not None and process.poll() is None
+
+    @property
+    def ended(self) -> Power | None:
+        """What became of a container that was started, and neither shut down nor killed since."""
+        process = self._process
+        if process is None or not self._first_leader:
+            return None
+        if process.poll() is None:
+            # With a scope of systemd's, nspawn boots it again by itself: in the network state of the boot before.
+            return Power.REBOOT if self._leader not in (0, self._first_leader) else None
+        return Power.REBOOT if process.returncode == _REBOOT else Power.OFF
+
+    @property
+    def _leader(self) -> int:
+        """The container's init, 0 as long as there is none."""
+        notices = self._notices
+        return int(notices.said(_LEADER) or 0) if notices is not None else 0
 
     @property
     def root(self) -> Path:
@@ -198,7 +228,7 @@ class Container:
         self._forget()
 
     def _forget(self) -> None:
-        self._process, self._leader = None, 0
+        self._process, self._first_leader = None, 0
         cgroups.remove(self.name)
         if self._notices is not None:
             self._notices.close()

@@ -37,6 +37,11 @@ class Notices:
                 self._news.wait(0.1)
             return self._said.get(key)
 
+    def said(self, key: str) -> str | None:
+        """Return the value of `key` as it was told last."""
+        with self._news:
+            return self._said.get(key)
+
     def close(self) -> None:
         """Read no more."""
         self._closed = True

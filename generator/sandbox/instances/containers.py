@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from generator.run import run
-from generator.sandbox.fabric.container import Container
+from generator.sandbox.fabric.container import Container, Power
 from generator.sandbox.fabric.model import Identity
 from generator.sandbox.instances.guest import Guest, Place
 from generator.sandbox.instances.images import Layers
@@ -92,6 +92,11 @@ class ContainerGuest:
     def enter(self) -> Sequence[str]:
         """The words of nsenter, while it runs."""
         return self.container.enter if self.container.running else ()
+
+    @property
+    def ended(self) -> Power | None:
+        """What its init did."""
+        return self.container.ended
 
     def start(self, identity: Identity) -> None:
         """Seed cloud-init, and boot."""

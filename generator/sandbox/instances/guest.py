@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from generator.sandbox.fabric.container import Power
 from generator.sandbox.fabric.model import Identity
 from generator.sandbox.fabric.netns import Namespace
 from generator.sandbox.instances.images import Layers
@@ -34,6 +35,11 @@ class Guest(Protocol):
     @property
     def enter(self) -> Sequence[str]:
         """What to put before a program to run it inside as root; empty where there is no such way."""
+        ...
+
+    @property
+    def ended(self) -> Power | None:
+        """What it did by itself since it was started, its own poweroff or reboot; for any thread too."""
         ...
 
     def start(self, identity: Identity) -> None:

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from generator.errors import MultieipError
 from generator.sandbox.fabric import model as wire
+from generator.sandbox.fabric.container import Power
 from generator.sandbox.fabric.fabric import Fabric
 from generator.sandbox.instances.guest import Backend, Guest, Place
 from generator.sandbox.instances.images import ImageStore, Layers
@@ -25,6 +26,9 @@ from generator.sandbox.region import plane as told
 from generator.sandbox.region.model import CommandResult, Eni, Image, Instance, Invocation
 
 LOG = logging.getLogger("multieip.sandbox")
+
+# Seconds between two looks at what instances did by themselves.
+_LOOK = 0.2
 
 
 class Reports(Protocol):
@@ -38,6 +42,10 @@ class Reports(Protocol):
         """A command ended."""
         ...
 
+    def power_lost(self, region: str, instance: str) -> None:
+        """An instance powered itself off."""
+        ...
+
 
 @dataclass
 class _Held:
@@ -47,6 +55,8 @@ class _Held:
     worker: ThreadPoolExecutor
     region: str
     commands: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4, "command"))
+    # Whether what its guest did by itself is in its thread's work already.
+    noticed: bool = False
 
 
 class DataPlane:
@@ -67,6 +77,9 @@ class DataPlane:
         self._held: dict[str, _Held] = {}
         self.reports: Reports | None = None
         self.later: Callable[[Callable[[], None]], object] | None = None
+        self._closing = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="power", daemon=True)
+        self._watcher.start()
 
     # What a region tells
 
@@ -132,6 +145,8 @@ class DataPlane:
 
     def close(self) -> None:
         """Pull every instance's plug, and take the fabric down; disks stay."""
+        self._closing.set()
+        self._watcher.join()
         self._events.shutdown(cancel_futures=True)
         for held in self._held.values():
             held.worker.shutdown(wait=False, cancel_futures=True)
@@ -281,6 +296,25 @@ class DataPlane:
             held.worker.shutdown(wait=False)
 
         self._submit(held.worker, f"deleting {instance}", work)
+
+    # What instances do by themselves
+
+    def _watch(self) -> None:
+        while not self._closing.wait(_LOOK):
+            for instance, held in list(self._held.items()):
+                if held.guest.ended and not held.noticed:
+                    held.noticed = True
+                    self._submit(held.worker, f"following {instance}", partial(self._follow_guest, instance, held))
+
+    def _follow_guest(self, instance: str, held: _Held) -> None:
+        try:
+            if held.guest.ended is Power.OFF:
+                held.guest.stop()
+                self._report(lambda reports: reports.power_lost(held.region, instance))
+            elif held.guest.ended is Power.REBOOT:
+                self._reboot(instance, held.guest)
+        finally:
+            held.noticed = False
 
     # Work that must not fail in silence
 

@@ -15,7 +15,7 @@ from generator.sandbox.region.behaviour import OTHER_WINDOW, Behaviour
 from generator.sandbox.region.clock import Clock
 from generator.sandbox.region.faults import Faults
 from generator.sandbox.region.ids import Ids
-from generator.sandbox.region.model import CommandResult, Image, Invocation, Snapshot
+from generator.sandbox.region.model import CommandResult, Image, Instance, Invocation, Snapshot
 from generator.sandbox.region.plane import NullPlane, Plane
 from generator.sandbox.region.region import Region
 from generator.sandbox.region.store import Store
@@ -193,6 +193,14 @@ class Account:
             if found := where.find(Invocation, invocation):
                 now = self.clock.now()
                 where.put(replace(found, status=outcome(result), finished=now, result=result, steps=()))
+
+    def power_lost(self, region: str, instance: str) -> None:
+        """Say that an instance powered itself off; one that was told to do something else goes on with that."""
+        where = self.regions[region]
+        with self.transaction():
+            found = where.find(Instance, instance)
+            if found and found.status == "Running" and not found.steps:
+                where.put(replace(found, status="Stopped"))
 
     # Quotas
 
