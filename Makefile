@@ -4,28 +4,39 @@ MAKEFLAGS += --no-print-directory
 
 IMAGE ?= debian-12
 BUILDER ?= qemu
+# Where BUILDER=alicloud-ecs builds: the account of the environment's credentials, or `sandbox`, which needs none.
+CLOUD ?= account
 OUT ?= build
 ARGS ?=
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# What runs a command as a client of the sandbox.
+ifeq ($(CLOUD),sandbox)
+IN_SANDBOX := $(BIN)/multieip sandbox exec --dir '$(OUT)/sandbox' --
+endif
+
 # Debian's names of what building and boot-testing need, and of what the tests need besides.
 IMAGE_PACKAGES := e2fsprogs fdisk mmdebstrap openssh-client packer python3-venv qemu-system-x86 qemu-utils socat xorriso
-TEST_PACKAGES := dnsmasq-base iproute2 nftables shellcheck systemd-container
+SANDBOX_PACKAGES := dnsmasq-base iproute2 nftables systemd-container
+TEST_PACKAGES := $(SANDBOX_PACKAGES) shellcheck
 
-.PHONY: help image test test-vm lint format bench disturbances doctor docs clean system test-system
+.PHONY: help image test test-vm lint format bench disturbances doctor docs clean system system-sandbox test-system
 
 ##@ Use
 help: ## Show this
 	@awk 'BEGIN {FS = ":.*##"} \
 		/^##@/ {printf "\n%s\n", substr($$0, 5)} \
 		/^[a-z-]+:.*##/ {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@printf '\nSettings: IMAGE=%s (a name of images/, or a file)  BUILDER=%s (or alicloud-ecs)  OUT=%s  ARGS=…\n' \
-		'$(IMAGE)' '$(BUILDER)' '$(OUT)'
+	@printf '\nSettings: IMAGE=%s (a name of images/, or a file)  BUILDER=%s (or alicloud-ecs)  CLOUD=%s (or sandbox)  OUT=%s  ARGS=…\n' \
+		'$(IMAGE)' '$(BUILDER)' '$(CLOUD)' '$(OUT)'
 
-image: $(VENV)/.installed system ## Build the golden image IMAGE with BUILDER; one built here is boot-tested
-	$(BIN)/multieip image build '$(IMAGE)' --builder '$(BUILDER)' --out '$(OUT)' $(ARGS)
+image: $(VENV)/.installed system $(if $(IN_SANDBOX),system-sandbox) ## Build the golden image IMAGE with BUILDER; one built here is boot-tested
+ifneq ($(IN_SANDBOX),)
+	$(BIN)/multieip sandbox up --dir '$(OUT)/sandbox' --image '$(IMAGE)'
+endif
+	$(IN_SANDBOX) $(BIN)/multieip image build '$(IMAGE)' --builder '$(BUILDER)' --out '$(OUT)' $(ARGS)
 ifeq ($(BUILDER),qemu)
 	$(BIN)/multieip image test '$(IMAGE)' --out '$(OUT)' --junit '$(OUT)/boot-test.xml'
 endif
@@ -65,6 +76,9 @@ clean: ## Remove what was built and installed here; the cache of bases stays
 
 system:
 	@tools/system-packages $(IMAGE_PACKAGES)
+
+system-sandbox:
+	@tools/system-packages $(SANDBOX_PACKAGES)
 
 test-system:
 	@tools/system-packages $(TEST_PACKAGES)

@@ -58,7 +58,7 @@ def build(spec: ImageSpec, *, builder: Builder, out: Path, force: bool = False) 
     version = packer.required_version()
     tree = bundle(spec, packer_version=version)
     inputs = inputs_of(spec, builder, tree)
-    if not force and (kept := catalogue.unchanged(out, builder=builder, inputs=inputs)):
+    if not force and (kept := catalogue.unchanged(out, builder=builder, inputs=inputs)) and _is_there(kept):
         return kept if kept.published else _published(spec, kept), False
     # ECS's CreateImage documents no dot in a name.
     image_name = f"{spec.name.replace('.', '-')}-{datetime.now(UTC):%Y%m%d%H%M%S}-{inputs[:8]}"
@@ -129,6 +129,18 @@ def _on_ecs(job: Job) -> Artifact:
     return _published(job.spec, catalogue.add(job.out, record, None))
 
 
+def _is_there(artifact: Artifact) -> bool:
+    """Tell whether what is recorded of an image on ECS is still so: others delete images, and sandboxes begin anew."""
+    if artifact.disk:
+        return True
+    from generator.image import publish  # noqa: PLC0415
+
+    gone = publish.missing(artifact.images)
+    if gone:
+        console.say(f"{artifact.image_name} was built already, and {', '.join(gone)} is gone: building it again")
+    return not gone
+
+
 def _published(spec: ImageSpec, artifact: Artifact) -> Artifact:
     """Publish an image on ECS, or go on with it after a publication that was cut short; record that it is done."""
     from generator.image import publish  # noqa: PLC0415
@@ -169,8 +181,16 @@ def inputs_of(spec: ImageSpec, builder: Builder, tree: Tree) -> str:
     for path, entry in sorted(tree.items()):
         said = f"{entry.mode:o} {entry.sha256}" if isinstance(entry, File) else f"-> {entry.target}"
         digest.update(f"{path} {said}\n".encode())
-    digest.update(f"{builder} {base.identity(spec) if builder == 'qemu' else spec.base.ecs}".encode())
+    digest.update(f"{builder} {base.identity(spec) if builder == 'qemu' else _on_which_cloud(spec)}".encode())
     return digest.hexdigest()
+
+
+def _on_which_cloud(spec: ImageSpec) -> str:
+    """Return what tells a base on ECS from another, and ECS from an emulator, whose images are no good elsewhere."""
+    from generator.cloud.credentials import endpoint  # noqa: PLC0415
+
+    elsewhere = endpoint()
+    return f"{spec.base.ecs}{f' at {elsewhere.address}' if elsewhere else ''}"
 
 
 def _artifact(

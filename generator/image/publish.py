@@ -43,6 +43,11 @@ def alicloud_of(spec: ImageSpec) -> Alicloud:
     return spec.alicloud
 
 
+def missing(images: Mapping[str, str]) -> list[str]:
+    """Return those of an image's copies (region → id) that are not there any more, as REGION:ID."""
+    return [f"{region}:{image}" for region, image in sorted(images.items()) if not ecs_images.find(Ecs(region), image)]
+
+
 def publish(spec: ImageSpec, images: Mapping[str, str], pace: Pace | None = None) -> None:
     """Make an image and its copies (region → id) usable: available, tagged, fit for hardened metadata, in the family.
 

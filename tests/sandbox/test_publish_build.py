@@ -81,11 +81,20 @@ def test_packer_gets_credentials_by_its_environment_only(ready: FakeEcs, tmp_pat
     assert "no-account" not in (tmp_path / "packer.arguments").read_text()
 
 
-def test_an_unchanged_image_costs_no_call(ready: FakeEcs, tmp_path: Path) -> None:
+def test_an_unchanged_image_costs_a_look_in_each_region(ready: FakeEcs, tmp_path: Path) -> None:
     build(tmp_path)
-    calls = len(ready.calls)
+    before = len(ready.calls)
     code, record = build(tmp_path)
-    assert (code, record["built_now"], builds(tmp_path), len(ready.calls)) == (0, False, 1, calls)
+    assert (code, record["built_now"], builds(tmp_path)) == (0, False, 1)
+    assert [call.action for call in ready.calls[before:]] == ["DescribeImages"] * len(IMAGES)
+
+
+def test_an_image_that_somebody_deleted_is_built_again(ready: FakeEcs, tmp_path: Path) -> None:
+    build(tmp_path)
+    del ready.images["cn-beijing"]["m-2"]
+    done = multieip(tmp_path, "image", "build", "web.yaml", "--builder", "alicloud-ecs")
+    assert "cn-beijing:m-2 is gone: building it again" in done.stderr
+    assert builds(tmp_path) == 2
 
 
 def test_an_image_whose_publication_failed_is_published_by_the_next_run_and_not_built_again(
