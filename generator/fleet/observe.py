@@ -12,6 +12,7 @@ from generator.cloud.enis import Eni
 from generator.cloud.instances import Instance
 from generator.cloud.networks import SecurityGroup
 from generator.fleet import names
+from generator.fleet.desired import Desired
 
 # What passes by itself. A fleet is planned when nothing of it is on its way from one state to the next.
 _PASSING = {
@@ -93,3 +94,18 @@ def settled(cloud: Cloud, look: Callable[[], Observed], patience: float = 60.0) 
         cloud.sleep(delay)
         waited, delay = waited + delay, min(2 * delay, 8.0)
     return seen
+
+
+def look(cloud: Cloud, wanted: Desired) -> Observed:
+    """Return what there is of a fleet, as soon as nothing of it is on its way to another state."""
+    return settled(
+        cloud,
+        lambda: observe(
+            cloud,
+            wanted.fleet,
+            eni_names=[eni.name for eni in wanted.enis[1:] if not eni.existing],
+            eni_ids=[eni.existing for eni in wanted.enis if eni.existing],
+            eip_ids=wanted.eip_ids,
+            with_rules=bool(wanted.rules),
+        ),
+    )

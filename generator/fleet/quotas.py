@@ -40,6 +40,8 @@ QUOTAS = {
     "AssociateEipAddress": Quota(120),
     "UnassociateEipAddress": Quota(120),
     "ReleaseEipAddress": Quota(600),
+    "AttachNetworkInterface": Quota(500),
+    "AssignPrivateIpAddresses": Quota(400),
     "DeleteNetworkInterface": Quota(500),
 }
 

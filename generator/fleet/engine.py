@@ -1,0 +1,249 @@
+"""The durable engine: DBOS with one queue for each API whose calls the account may make only so often.
+
+A process opens it for one fleet. Work that an earlier process left in the middle is taken up at once, by the same
+client tokens, so that what was carried out is not carried out again. One process has one engine at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from generator.cloud.client import Cloud, Conduct, Observer, Pace
+from generator.errors import MultieipError
+from generator.fleet.progress import Progress
+from generator.fleet.quotas import QUOTAS, WINDOW, Quota
+from generator.fleet.state import Home
+
+# Raised when workflows change so that old ones cannot go on: those are then given up, and the cloud looked at anew.
+FORMAT = "1"
+# Batches of one API at once. A minute's worth of EIP calls is 12 batches.
+WORKERS = 12
+_APPLICATION = "multieip"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an engine works.
+
+    `database` None is the fleet's own SQLite file; `executor` is whose unfinished work is taken up, None the fleet's;
+    `quotas` are calls a minute by API.
+    """
+
+    database: str | None = None
+    executor: str | None = None
+    quotas: Mapping[str, Quota] = field(default_factory=lambda: QUOTAS)
+    pace: Pace = field(default_factory=Pace)
+
+
+@dataclass
+class Process:
+    """What workflows of this process share, whichever run they are of."""
+
+    pace: Pace
+    conduct: Conduct
+    progress: Progress
+    quotas: Mapping[str, Quota]
+    _clouds: dict[str, Cloud] = field(default_factory=dict)
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def cloud(self, region: str) -> Cloud:
+        """Return the clients for a region."""
+        with self._guard:
+            if region not in self._clouds:
+                self._clouds[region] = Cloud(region, self.pace, self.conduct)
+            return self._clouds[region]
+
+    @property
+    def poll(self) -> float:
+        """How many real seconds pass between two looks into the engine's database."""
+        return max(0.02, min(1.0, 1.0 / self.pace.factor))
+
+
+_process: Process | None = None
+
+
+def process() -> Process:
+    """Return what workflows share; there is one while an engine is open."""
+    if _process is None:
+        raise RuntimeError("no engine is open")
+    return _process
+
+
+def queue(api: str, region: str) -> str:
+    """Return the name of the queue of an API's calls in a region."""
+    return f"{api}@{region}"
+
+
+# Launches and the like wait here, one at a time.
+RUNS = "runs"
+
+
+class Engine:
+    """An engine that is open. `start` and `unfinished` go through it."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+
+    def run(self, workflow: Any, run: str, *inputs: Any) -> Any:
+        """Start a workflow under a run's name, wait for it, and return its result."""
+        from dbos import DBOS, SetWorkflowID  # noqa: PLC0415 - 0.3 s that only verbs with an engine pay
+
+        with SetWorkflowID(run):
+            handle = DBOS.enqueue_workflow(RUNS, workflow, *inputs)
+        return handle.get_result(polling_interval_sec=self.process.poll)
+
+    def drain(self, run: str) -> None:
+        """Wait for calls of a run that are under way, so that what they make is known."""
+        from dbos import DBOS  # noqa: PLC0415
+
+        while DBOS.list_workflows(
+            status="PENDING", workflow_id_prefix=f"{run}.", load_input=False, load_output=False, limit=1
+        ):
+            self.process.conduct.sleep(self.process.poll)
+
+    def wait(self, run: str) -> Any:
+        """Wait for a workflow that is there already, and return its result."""
+        from dbos import DBOS  # noqa: PLC0415
+
+        return DBOS.retrieve_workflow(run).get_result(polling_interval_sec=self.process.poll)
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A run that an earlier process began; `inputs` are its workflow's."""
+
+    run: str
+    workflow: str
+    inputs: tuple[Any, ...]
+
+
+@contextmanager
+def opened(
+    home: Home,
+    region: str,
+    *,
+    settings: Settings | None = None,
+    observer: Observer | None = None,
+    progress: Progress | None = None,
+    keep: Any = None,
+) -> Iterator[tuple[Engine, tuple[Unfinished, ...]]]:
+    """Open the engine of a fleet, and yield it with the runs that it goes on with.
+
+    `keep` says whether to go on with an unfinished run (default: all). Of one that is given up, calls that were under
+    way are still brought to their end, so that their outcome is known. Raises `MultieipError` when another process
+    works on the fleet.
+    """
+    settings = settings or Settings()
+    lock = home.lock()
+    try:
+        conduct = Conduct(observe=observer)
+        shared = Process(settings.pace, conduct, progress or Progress(), settings.quotas)
+        with _launched(home, region, settings, shared, keep or (lambda _: True)) as kept:
+            yield Engine(shared), kept
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _launched(
+    home: Home, region: str, settings: Settings, shared: Process, keep: Any
+) -> Iterator[tuple[Unfinished, ...]]:
+    global _process  # noqa: PLW0603 - DBOS is one for a process as well
+    from dbos import DBOS  # noqa: PLC0415
+
+    from generator.fleet import launching, work  # noqa: F401, PLC0415 - importing it is what makes workflows known
+
+    url = settings.database or home.database
+    logging.getLogger("dbos").setLevel(logging.CRITICAL)
+    _process = shared
+    try:
+        DBOS.migrate(url)
+        found = _prepare(url, home.fleet, region, settings)
+        kept = tuple(one for one in found if keep(one))
+        _give_up(url, tuple(one for one in found if one not in kept))
+        DBOS(
+            config={
+                "name": _APPLICATION,
+                "system_database_url": url,
+                "executor_id": settings.executor or home.fleet,
+                "application_version": FORMAT,
+                "log_level": "CRITICAL",
+            }
+        )
+        DBOS.launch()
+        _await_calls(shared, home.fleet, kept)
+        yield kept
+    finally:
+        shared.conduct.stop.set()
+        DBOS.destroy()
+        _process = None
+
+
+def _prepare(url: str, fleet: str, region: str, settings: Settings) -> list[Unfinished]:
+    """Make the queues before the engine looks for them, and return the fleet's runs that have no end yet."""
+    from dbos import DBOSClient  # noqa: PLC0415
+
+    client = DBOSClient(system_database_url=url, application_name=_APPLICATION)
+    poll = max(0.02, min(1.0, 1.0 / settings.pace.factor))
+    try:
+        client.register_queue(RUNS, worker_concurrency=1, polling_interval_sec=poll, on_conflict="always_update")
+        for api, quota in settings.quotas.items():
+            client.register_queue(
+                queue(api, region),
+                worker_concurrency=WORKERS,
+                limiter={"limit": quota.batches, "period": WINDOW / settings.pace.factor},
+                polling_interval_sec=poll,
+                on_conflict="always_update",
+            )
+        found = client.list_workflows(status=["PENDING", "ENQUEUED"], queue_name=RUNS, load_input=True)
+        return [
+            Unfinished(one.workflow_id, one.name, tuple(one.input["args"]) if one.input else ())
+            for one in found
+            if one.app_version == FORMAT and one.workflow_id.startswith(f"{fleet}.")
+        ]
+    finally:
+        client.destroy()
+
+
+def _give_up(url: str, runs: tuple[Unfinished, ...]) -> None:
+    """End runs without going on: those themselves, and their calls that have not begun."""
+    from dbos import DBOSClient  # noqa: PLC0415
+
+    if not runs:
+        return
+    client = DBOSClient(system_database_url=url, application_name=_APPLICATION)
+    try:
+        ids = [one.run for one in runs]
+        for run in ids:
+            waiting = client.list_workflows(status="ENQUEUED", workflow_id_prefix=f"{run}.", load_input=False)
+            client.cancel_workflows([one.workflow_id for one in waiting])
+        client.cancel_workflows(ids)
+    finally:
+        client.destroy()
+
+
+def _await_calls(shared: Process, fleet: str, kept: tuple[Unfinished, ...]) -> None:
+    """Wait for calls of runs that do not go on: what they make must be there before anybody looks."""
+    from dbos import DBOS  # noqa: PLC0415
+
+    own = tuple(f"{one.run}." for one in kept)
+    while True:
+        found = DBOS.list_workflows(
+            status=["PENDING", "ENQUEUED"], workflow_id_prefix=f"{fleet}.", load_input=False, load_output=False
+        )
+        if all(f"{one.workflow_id}.".startswith(own) for one in found):
+            return
+        shared.conduct.sleep(shared.poll)
+
+
+def explain(error: Exception) -> MultieipError:
+    """Return the error for an engine whose database cannot be used."""
+    return MultieipError(
+        f"the engine's state cannot be used: {type(error).__name__}",
+        hint="remove the fleet's state folder: the next launch finds by tags what there is",
+    )

@@ -1,0 +1,107 @@
+"""Launching a fleet, and going on with a launch that was cut short. The verbs' entry: the engine is imported here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from generator.cloud.client import Cloud, Pace
+from generator.errors import MultieipError
+from generator.fleet import state
+from generator.fleet.actions import Actions
+from generator.fleet.desired import Desired, desired
+from generator.fleet.diff import diff
+from generator.fleet.engine import Settings, Unfinished, opened
+from generator.fleet.observe import Observed, look
+from generator.fleet.progress import Progress
+from generator.fleet.quotas import clock
+from generator.spec.fleet import FleetSpec
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a launch came to. `writes` and `reads` are the requests of this process that were answered."""
+
+    run: str
+    rounds: int
+    actions: Actions
+    writes: int
+    reads: int
+    resumed: bool
+
+
+def launch(
+    spec: FleetSpec,
+    *,
+    user_data: bytes = b"",
+    folder: Path | None = None,
+    settings: Settings | None = None,
+    removal: bool = False,
+    quiet: bool = False,
+) -> Report:
+    """Bring a fleet to what its file says, and return what was done.
+
+    A launch of the same file that was cut short goes on; one of another file is given up, after its calls that were
+    under way. Raises what the cloud refuses, as `MultieipError` with the exit code; `KeyboardInterrupt` leaves a state
+    that the next launch goes on with.
+    """
+    settings = settings or default_settings()
+    wanted = desired(Cloud(spec.region, settings.pace), spec, user_data)
+    home, run = state.home(spec.name, folder), f"{spec.name}.{state.new_run()}"
+    calls, progress = _log(home), Progress(settings.pace.factor, quiet=quiet)
+
+    def same(one: Unfinished) -> bool:
+        return one.workflow == "launch" and one.inputs == (wanted, removal)
+
+    resumed = False
+    try:
+        with opened(home, spec.region, settings=settings, observer=calls, progress=progress, keep=same) as (
+            engine,
+            left,
+        ):
+            from generator.fleet.launching import launch as workflow  # noqa: PLC0415 - with the engine
+
+            for one in left:
+                progress.say(f"… going on with the run {one.run}")
+                run, resumed = one.run, True
+            try:
+                result = engine.wait(run) if resumed else engine.run(workflow, run, wanted, removal)
+            except KeyboardInterrupt:
+                progress.say(_interrupted(progress, spec.name))
+                raise
+            if result.failure:
+                engine.drain(run)
+                raise result.failure.error()
+    finally:
+        calls.close()
+    return Report(run, result.rounds, result.last, calls.writes, calls.reads, resumed)
+
+
+def compare(
+    spec: FleetSpec, *, settings: Settings | None = None, user_data: bytes = b""
+) -> tuple[Desired, Observed, Actions]:
+    """Return what a launch would do, without doing anything: what is wanted, what is there, the difference."""
+    settings = settings or default_settings()
+    cloud = Cloud(spec.region, settings.pace)
+    wanted = desired(cloud, spec, user_data)
+    seen = look(cloud, wanted)
+    return wanted, seen, diff(wanted, seen)
+
+
+def default_settings(**more: Any) -> Settings:
+    """Return settings by the environment: the speed of a sandbox's clock."""
+    return Settings(pace=Pace(factor=clock()), **more)
+
+
+def _log(home: state.Home) -> state.CallLog:
+    try:
+        home.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return state.CallLog(home.calls)
+    except OSError as error:
+        raise MultieipError(f"{home.folder} cannot be written: {error.strerror}") from error
+
+
+def _interrupted(progress: Progress, fleet: str) -> str:
+    parts = [f"{done} of {total} {phase}" for phase, (done, total) in progress.counts().items()]
+    return f"✗ interrupted: {', '.join(parts) or 'nothing was begun'}; launching {fleet} again goes on from here"

@@ -1,0 +1,111 @@
+"""Removing resources in the order in which the cloud lets them go, inside a durable workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from dbos import DBOS
+
+from generator.cloud import eips, enis, instances, networks
+from generator.cloud.client import Cloud
+from generator.errors import ExitCode
+from generator.fleet import names
+from generator.fleet.actions import Removal
+from generator.fleet.calls import Failure, Outcome, attempt
+from generator.fleet.engine import process
+from generator.fleet.work import Queues, collect, parts
+
+# Seconds of the cloud's clock that an instance may take until it is gone.
+MOST_RELEASING = 600.0
+UNBOUND, RELEASED, DELETED = "EIPs unassociated", "EIPs released", "ENIs deleted"
+
+
+def remove_all(queues: Queues, gone: Removal) -> Failure | None:
+    """Remove what a removal names: EIPs, then instances, ENIs and security groups. What is gone is no error."""
+    failure = _eips(queues, gone)
+    for ids in parts(gone.instances, instances.MOST):
+        failure = failure or _delete_instances(queues.region, ids, names.token(queues.run, queues.name("delete")))
+    for eni, addresses in gone.unassign:
+        failure = failure or _unassign(queues.region, eni, addresses)
+    if failure is None:
+        process().progress.begin(DELETED, len(gone.enis))
+        failure = _first(queues.do("DeleteNetworkInterface", gone.enis, DELETED))
+        process().progress.end(DELETED)
+    for group in gone.groups:
+        failure = failure or _delete_group(queues.region, group)
+    return failure
+
+
+def _eips(queues: Queues, gone: Removal) -> Failure | None:
+    """End associations, and release EIPs as they come free."""
+    progress = process().progress
+    progress.begin(UNBOUND, len(gone.unassociate))
+    progress.begin(RELEASED, len(gone.release))
+    bound = set(gone.unassociate)
+    releases = queues.add_all("ReleaseEipAddress", [eip for eip in gone.release if eip not in bound])
+    wanted, free, failure = set(gone.release), [], None
+    for batch in queues.add_all("UnassociateEipAddress", gone.unassociate):
+        for eip, outcome in collect(queues, [batch], UNBOUND):
+            failure = failure or outcome.failure
+            if outcome.failure is None and eip in wanted:
+                free.append(eip)
+        if failure:
+            return failure
+        releases += queues.add_all("ReleaseEipAddress", free)
+        free = []
+    progress.end(UNBOUND)
+    failure = _first(collect(queues, releases, RELEASED))
+    progress.end(RELEASED)
+    for segment in gone.segments:
+        failure = failure or _release_segment(queues.region, segment, names.token(queues.run, segment))
+    return failure
+
+
+def _first(outcomes: Iterable[tuple[Any, Outcome]]) -> Failure | None:
+    failure = None
+    for _, outcome in outcomes:
+        failure = failure or outcome.failure
+    return failure
+
+
+@DBOS.step(name="delete-instances")
+def _delete_instances(region: str, ids: Sequence[str], token: str) -> Failure | None:
+    """Delete instances and wait until they are gone."""
+    cloud = process().cloud(region)
+
+    def deleted() -> None:
+        instances.delete(cloud, ids, token=token)
+        _until_gone(cloud, ids)
+
+    failure = attempt(deleted).failure
+    if failure is None and instances.describe(cloud, ids=ids):
+        return Failure(
+            f"instances do not go: {', '.join(ids[:3])}{' …' if len(ids) > 3 else ''}",
+            "look at them in the console, and run the same command again",
+            int(ExitCode.TIMEOUT),
+            fatal=True,
+        )
+    return failure
+
+
+def _until_gone(cloud: Cloud, ids: Sequence[str]) -> None:
+    waited, delay = 0.0, 1.0
+    while waited < MOST_RELEASING and instances.describe(cloud, ids=ids):
+        cloud.sleep(delay)
+        waited, delay = waited + delay, min(2 * delay, 5.0)
+
+
+@DBOS.step(name="unassign")
+def _unassign(region: str, eni: str, addresses: Sequence[str]) -> Failure | None:
+    return attempt(lambda: enis.unassign(process().cloud(region), eni, addresses)).failure
+
+
+@DBOS.step(name="release-segment")
+def _release_segment(region: str, segment: str, token: str) -> Failure | None:
+    return attempt(lambda: eips.release_segment(process().cloud(region), segment, token=token)).failure
+
+
+@DBOS.step(name="delete-group")
+def _delete_group(region: str, group: str) -> Failure | None:
+    return attempt(lambda: networks.delete_group(process().cloud(region), group)).failure
