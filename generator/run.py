@@ -40,6 +40,7 @@ PACKAGES = {
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "systemd-nspawn": "systemd-container",
+    "tc": "iproute2",
     "unshare": "util-linux",
     "xorriso": "xorriso",
 }
