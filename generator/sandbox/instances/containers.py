@@ -17,6 +17,7 @@ from pathlib import Path
 from generator.run import run
 from generator.sandbox.fabric.container import Container, Power
 from generator.sandbox.fabric.model import Identity
+from generator.sandbox.instances import commands
 from generator.sandbox.instances.guest import Guest, Place
 from generator.sandbox.instances.images import Layers
 from generator.sandbox.region.model import CommandResult, Invocation
@@ -24,25 +25,8 @@ from generator.sandbox.region.model import CommandResult, Invocation
 _SEED = "var/lib/cloud/seed/nocloud"
 # The image's own list of datasources begins with others, and each is waited for.
 _DATASOURCE = b"datasource_list: [NoCloud]\n"
-# The exit code of timeout(1), and the seconds until a command that goes on is killed.
-_TIMED_OUT, _GRACE = 124, 5
 # Seconds that a command waits for its instance to boot, as it does until ECS's agent is up.
 _BOOT = 90.0
-# Cloud Assistant stores a command in a file, which its first line may give to another interpreter than the shell.
-_RUNNER = """
-set -eu
-file=$(mktemp /run/multieip-command.XXXXXX)
-trap 'rm -f "$file"' EXIT
-cat > "$file"
-chmod 755 "$file"
-chown "$1" "$file"
-cd "$(getent passwd "$1" | cut -d: -f6)"
-rc=0
-timeout --kill-after="$3" "$2" runuser -u "$1" -- "$file" 2>&1 || rc=$?
-exit "$rc"
-"""
-
-
 # What the public images of ECS have, and a base of the distribution's packages has not: root may log in.
 _PUBLIC = {"etc/cloud/cloud.cfg.d/06-multieip-sandbox.cfg": b"disable_root: false\nusers: [{name: root}]\n"}
 # A container has no boot loader, and what would write to one fails.
@@ -120,17 +104,14 @@ class ContainerGuest:
     def execute(self, invocation: Invocation) -> CommandResult:
         """Run a command once the system is up."""
         if not self.container.ready(_BOOT):
-            return CommandResult(exit_code=None, error="the instance does not run, or has not booted")
-        limit = [str(invocation.timeout), str(_GRACE)]
+            return commands.NOT_UP
         done = self.container.run(
-            ["sh", "-c", _RUNNER, "sh", invocation.user, *limit],
+            commands.words(invocation),
             check=False,
             stdin=invocation.content.encode(),
-            timeout=invocation.timeout + 2 * _GRACE,
+            timeout=commands.patience(invocation),
         )
-        if done.returncode == _TIMED_OUT:
-            return CommandResult(done.stdout, None, f"it did not end within {invocation.timeout} s")
-        return CommandResult(done.stdout, done.returncode, done.stderr.strip())
+        return commands.result(done, invocation)
 
     def capture(self, target: Path) -> None:
         """Copy what differs from the layers below."""
