@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -36,14 +37,19 @@ class Daemon:
         self.settings = settings
         self.plane = _plane(home, settings)
         behaviour = Behaviour(windows=WINDOWS if settings.throttle else None, eips=settings.eips)
-        self.account = Account(
-            home.folder,
-            home=settings.region,
-            seed=settings.seed,
-            clock=Clock(settings.speed),
-            behaviour=behaviour,
-            plane=self.plane,
-        )
+        try:
+            self.account = Account(
+                home.folder,
+                home=settings.region,
+                seed=settings.seed,
+                clock=Clock(settings.speed),
+                behaviour=behaviour,
+                plane=self.plane,
+            )
+        except BaseException:
+            if self.plane is not None:
+                self.plane.close()
+            raise
         self.server = Server(self.account, port=settings.port)
         self._ended = asyncio.Event()
 
@@ -57,7 +63,7 @@ class Daemon:
                 self._publish(self.plane)
                 self.plane.reports, self.plane.later = self.account, loop.call_soon_threadsafe
                 self.account.abandon()
-            await self.server.start()
+            await self._start_server()
             if self.server.port != self.settings.port:
                 # The next start serves there again, for clients that were told of it.
                 self.settings = replace(self.settings, port=self.server.port)
@@ -75,6 +81,15 @@ class Daemon:
                 await asyncio.to_thread(self.plane.close)
             self.account.close()
             self.home.socket.unlink(missing_ok=True)
+
+    async def _start_server(self) -> None:
+        try:
+            await self.server.start()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            hint = "end what listens there, or pass another --port"
+            raise MultieipError(f"port {self.settings.port} is in use", hint=hint) from error
 
     def _publish(self, plane: DataPlane) -> None:
         """Show the systems of this machine as public images, and no others: what is shown boots."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +52,29 @@ def ask(home: Home, verb: str, **asked: Any) -> Any:
 
 def up(home: Home, settings: Settings) -> Any:
     """Start a sandbox in a process of its own, and return what it says of itself once it serves."""
-    home.save(settings)
+    with _one_at_a_time(home):
+        if running := status(home):
+            return running
+        before = home.load()
+        home.save(settings)
+        try:
+            return _start(home)
+        except MultieipError:
+            # What it was asked for and cannot be is not what the next start goes on with.
+            home.save(before) if before else home.settings.unlink()
+            raise
+
+
+@contextlib.contextmanager
+def _one_at_a_time(home: Home) -> Iterator[None]:
+    """Wait until nobody else starts the sandbox, as long as the block runs."""
+    home.make()
+    with home.lock.open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _start(home: Home) -> Any:
     with home.log.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "generator.sandbox.daemon", os.fspath(home.folder.resolve())],
@@ -62,10 +86,11 @@ def up(home: Home, settings: Settings) -> Any:
         )
     deadline = time.monotonic() + _START
     while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise MultieipError(f"the sandbox did not start: {_last_line(home.log)}", hint=f"see {home.log}")
         if found := status(home):
             return found
+        if process.poll() is not None:
+            said, _, hint = _last_line(home.log).partition(" → ")
+            raise MultieipError(f"the sandbox did not start: {said}", hint=hint or f"see {home.log}")
         time.sleep(0.05)
     process.terminate()
     raise LeftBehindError(f"the sandbox did not answer within {_START:.0f} s", hint=f"see {home.log}")
@@ -117,4 +142,4 @@ def _alive(pid: int) -> bool:
 
 def _last_line(log: Path) -> str:
     lines = log.read_text("utf-8", "replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1].rpartition(" ERROR ")[2] if lines else "it said nothing"

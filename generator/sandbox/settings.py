@@ -60,6 +60,11 @@ class Home:
         return self.folder / "settings.json"
 
     @property
+    def lock(self) -> Path:
+        """What whoever starts it holds meanwhile."""
+        return self.folder / "lock"
+
+    @property
     def log(self) -> Path:
         """What the server said."""
         return self.folder / "server.log"
@@ -86,9 +91,13 @@ class Home:
             hint = "name another --dir, or remove the folder"
             raise MultieipError(f"{self.settings} is not a sandbox's: {error}", hint=hint) from error
 
-    def save(self, settings: Settings) -> None:
-        """Keep settings; the folder is for its owner only, since user-data may be in it."""
+    def make(self) -> None:
+        """Make the folder: for its owner only, since user-data may be in it."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def save(self, settings: Settings) -> None:
+        """Keep settings."""
+        self.make()
         aside = self.settings.with_suffix(".new")
         aside.write_text(json.dumps(asdict(settings), indent=2) + "\n")
         aside.replace(self.settings)
