@@ -64,7 +64,7 @@ def launched(url: str) -> dict[str, str]:
 def seen(url: str) -> dict[str, str]:
     """Return what the region shows of its one instance, its ENI and its EIP."""
     ecs, vpc = clients(url)
-    shown = {}
+    shown: dict[str, str] = {}
     for one in call(ecs, "DescribeInstances", {"region_id": REGION}).instances.instance:
         shown |= {"instance": one.instance_id, "status": one.status, "created": one.creation_time}
     for eni in call(
