@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from generator.cloud.eips import Eip
 from generator.cloud.instances import Instance
+from generator.fleet import names
 from generator.fleet.actions import Actions, Drift, Removal, Revive
 from generator.fleet.desired import Desired
 from generator.fleet.matching import Addresses, Machines
@@ -68,6 +69,31 @@ def _unwanted_ips(desired: Desired, machines: Machines) -> Iterator[tuple[str, t
         wanted = desired.enis[index]
         if slot <= desired.count and not wanted.existing and len(eni.addresses) > wanted.private_ips:
             yield eni.id, tuple(address.ip for address in eni.addresses[wanted.private_ips :])
+
+
+def everything(observed: Observed, fleet: str, *, keep_eips: bool = False) -> Removal:
+    """Return how all that a fleet made goes. EIPs and ENIs that its file named are left behind, bound to nothing.
+
+    EIPs that are kept stay the fleet's: its next launch takes them.
+    """
+    owned = [eip for eip in observed.eips if dict(eip.tags).get(names.FLEET) == fleet]
+    bound = dict.fromkeys(address.eip for eni in observed.enis for address in eni.addresses if address.eip)
+    bound |= dict.fromkeys(eip.id for eip in observed.eips if eip.status in ("Associating", "InUse"))
+    going = [] if keep_eips else owned
+    return Removal(
+        unassociate=tuple(bound),
+        release=tuple(eip.id for eip in going if not eip.segment and eip.status != "Releasing"),
+        segments=tuple(dict.fromkeys(eip.segment for eip in going if eip.segment)),
+        instances=tuple(one.id for one in observed.instances),
+        enis=tuple(
+            eni.id
+            for eni in observed.enis
+            if not eni.primary
+            and eni.status != "Deleting"
+            and (names.is_owned(eni.description, fleet) or dict(eni.tags).get(names.FLEET) == fleet)
+        ),
+        groups=tuple(group.id for group in observed.groups),
+    )
 
 
 _REPLACE = "a rollout replaces instances and keeps their EIPs"

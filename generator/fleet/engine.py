@@ -173,6 +173,7 @@ def _launched(
                 "executor_id": settings.executor or home.fleet,
                 "application_version": FORMAT,
                 "log_level": "CRITICAL",
+                "notification_listener_polling_interval_sec": shared.poll,
             }
         )
         DBOS.launch()

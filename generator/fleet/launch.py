@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generator.cloud.client import Cloud, Pace
+from generator.cloud.client import Cloud, Conduct, Pace
 from generator.errors import MultieipError
 from generator.fleet import state
 from generator.fleet.actions import Actions
@@ -47,9 +47,9 @@ def launch(
     that the next launch goes on with.
     """
     settings = settings or default_settings()
-    wanted = desired(Cloud(spec.region, settings.pace), spec, user_data)
     home, run = state.home(spec.name, folder), f"{spec.name}.{state.new_run()}"
-    calls, progress = _log(home), Progress(settings.pace.factor, quiet=quiet)
+    calls, progress = call_log(home), Progress(settings.pace.factor, quiet=quiet)
+    wanted = desired(Cloud(spec.region, settings.pace, Conduct(observe=calls)), spec, user_data)
 
     def same(one: Unfinished) -> bool:
         return one.workflow == "launch" and one.inputs == (wanted, removal)
@@ -68,7 +68,7 @@ def launch(
             try:
                 result = engine.wait(run) if resumed else engine.run(workflow, run, wanted, removal)
             except KeyboardInterrupt:
-                progress.say(_interrupted(progress, spec.name))
+                progress.say(interrupted(progress, f"launching {spec.name} again"))
                 raise
             if result.failure:
                 engine.drain(run)
@@ -94,7 +94,8 @@ def default_settings(**more: Any) -> Settings:
     return Settings(pace=Pace(factor=clock()), **more)
 
 
-def _log(home: state.Home) -> state.CallLog:
+def call_log(home: state.Home) -> state.CallLog:
+    """Return the log of a fleet's requests; `MultieipError` when it cannot be written."""
     try:
         home.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return state.CallLog(home.calls)
@@ -102,6 +103,7 @@ def _log(home: state.Home) -> state.CallLog:
         raise MultieipError(f"{home.folder} cannot be written: {error.strerror}") from error
 
 
-def _interrupted(progress: Progress, fleet: str) -> str:
+def interrupted(progress: Progress, again: str) -> str:
+    """Return what is said of a run that was interrupted, and what goes on with it."""
     parts = [f"{done} of {total} {phase}" for phase, (done, total) in progress.counts().items()]
-    return f"✗ interrupted: {', '.join(parts) or 'nothing was begun'}; launching {fleet} again goes on from here"
+    return f"✗ interrupted: {', '.join(parts) or 'nothing was under way'}; {again} goes on from here"

@@ -54,14 +54,22 @@ def numbered(prefix: str, first: int, amount: int) -> str:
     return f"{prefix}-{first:03}" if amount == 1 else f"{prefix}-[{first},{max(3, len(str(first)))}]"
 
 
+_OWNED = "multieip fleet "
+
+
 def owned(fleet: str) -> str:
-    """Return the description of the ENIs that RunInstances makes for a fleet."""
-    return f"multieip fleet {fleet}"
+    """Return the description of the ENIs that are made for a fleet."""
+    return f"{_OWNED}{fleet}"
+
+
+def owner_of(description: str) -> str:
+    """Return the fleet that an ENI was made for, by its description; empty when it was made for none."""
+    return description.removeprefix(_OWNED) if description.startswith(_OWNED) else ""
 
 
 def is_owned(description: str, fleet: str) -> bool:
     """Say whether an ENI's description says that it is the fleet's."""
-    return description == owned(fleet)
+    return owner_of(description) == fleet
 
 
 def ours(fleet: str, run: str, more: Mapping[str, str]) -> Tags:

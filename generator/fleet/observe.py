@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from generator.cloud import eips, enis, instances, networks
 from generator.cloud.client import Cloud
@@ -109,3 +109,18 @@ def look(cloud: Cloud, wanted: Desired) -> Observed:
             with_rules=bool(wanted.rules),
         ),
     )
+
+
+def look_at_all(cloud: Cloud, fleet: str) -> Observed:
+    """Return what there is of a fleet whose file is not at hand, as soon as nothing of it is on its way.
+
+    Loose ENIs without tags are found among all of the region that are on no instance.
+    """
+
+    def all_of_it() -> Observed:
+        seen = observe(cloud, fleet)
+        known = {eni.id for eni in seen.enis}
+        loose = (eni for eni in enis.describe(cloud, status="Available") if names.is_owned(eni.description, fleet))
+        return replace(seen, enis=(*seen.enis, *(eni for eni in loose if eni.id not in known)))
+
+    return settled(cloud, all_of_it)

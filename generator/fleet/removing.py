@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from dbos import DBOS
@@ -13,12 +14,64 @@ from generator.errors import ExitCode
 from generator.fleet import names
 from generator.fleet.actions import Removal
 from generator.fleet.calls import Failure, Outcome, attempt
+from generator.fleet.diff import everything
 from generator.fleet.engine import process
+from generator.fleet.observe import look_at_all
 from generator.fleet.work import Queues, collect, parts
 
+# A round that is disturbed leads to another one.
+MOST_ROUNDS = 5
 # Seconds of the cloud's clock that an instance may take until it is gone.
 MOST_RELEASING = 600.0
 UNBOUND, RELEASED, DELETED = "EIPs unassociated", "EIPs released", "ENIs deleted"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a removal: all that was removed, what is left, and why."""
+
+    removed: Removal
+    left: Removal
+    failure: Failure | None = None
+
+
+@DBOS.workflow(name="destroy")
+def destroy(fleet: str, region: str, keep_eips: bool) -> Result:
+    """Remove all that a fleet has; its EIPs stay, bound to nothing, when they are to be kept."""
+    queues, first = Queues(str(DBOS.workflow_id), region), None
+    left = Removal()
+    for _ in range(MOST_ROUNDS):
+        left = left_of(fleet, region, keep_eips)
+        first = first or left
+        if not left:
+            return Result(first, left)
+        if failure := remove_all(queues, left):
+            queues.end()
+            return Result(first, left, failure)
+    return Result(first or left, left, _not_gone(fleet))
+
+
+@DBOS.step(name="look")
+def left_of(fleet: str, region: str, keep_eips: bool) -> Removal:
+    """Look at what a fleet has, and return what is to go."""
+    cloud = process().cloud(region)
+    return everything(look_at_all(cloud, fleet), fleet, keep_eips=keep_eips)
+
+
+@DBOS.workflow(name="sweep")
+def sweep(region: str, gone: Removal) -> Result:
+    """Remove what a person has seen and agreed to."""
+    queues = Queues(str(DBOS.workflow_id), region)
+    return Result(gone, Removal(), remove_all(queues, gone))
+
+
+def _not_gone(fleet: str) -> Failure:
+    return Failure(
+        f"resources of the fleet {fleet} are left after {MOST_ROUNDS} rounds",
+        "run the same command again; `multieip sweep` shows what is left",
+        int(ExitCode.TIMEOUT),
+        fatal=True,
+    )
 
 
 def remove_all(queues: Queues, gone: Removal) -> Failure | None:
