@@ -56,7 +56,7 @@ def test_an_eni_may_have_private_ips_of_one_s_choice(cloud: Cloud) -> None:
     body = create(cloud, primary_ip_address="172.16.5.1", private_ip_address=chosen)
     assert addresses(cloud, body.network_interface_id) == ["172.16.5.1", *chosen]
     code, _ = refusal(lambda: create(cloud, primary_ip_address="172.16.5.2"))
-    assert code == "InvalidPrivateIpAddress.Duplicated"
+    assert code == "InvalidIp.IpAssigned"
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,10 @@ def test_an_eni_may_have_private_ips_of_one_s_choice(cloud: Cloud) -> None:
             {"secondary_private_ip_address_count": 2, "private_ip_address": ["172.16.5.2"]},
             "InvalidParameter.Conflict",
         ),
-        ({"private_ip_address": ["172.16.5.2", "172.16.5.2"]}, "InvalidPrivateIpAddress.Duplicated"),
+        ({"private_ip_address": ["172.16.5.2", "172.16.5.2"]}, "InvalidIp.IpRepeated"),
+        ({"private_ip_address": ["172.16.255.253"]}, "InvalidVSwitchId.IpInvalid"),
+        ({"private_ip_address": ["nonsense"]}, "InvalidIp.Address"),
+        ({"resource_group_id": "nobody"}, "InvalidResourceGroup.NotFound"),
         ({"private_ip_address": ["172.16.5.1"] * 11}, "InvalidParameter"),
         ({"queue_number": 2049}, "InvalidParameter"),
         ({"ipv_4prefix_count": 1}, "Sandbox.NotEmulated"),
@@ -171,7 +174,7 @@ def test_private_ips_come_and_go(cloud: Cloud) -> None:
     assert addresses(cloud, key) == first + given, "the same token assigned again"
     cloud.do("UnassignPrivateIpAddresses", region_id=REGION, network_interface_id=key, private_ip_address=given[:2])
     assert addresses(cloud, key) == first + given[2:]
-    for gone, code in ((first, "InvalidIp.Address"), (given[:1], "InvalidIp.IpUnassigned")):
+    for gone, code in ((first, "InvalidIp.IpUnassigned"), (given[:1], "InvalidIp.IpUnassigned")):
         parameters = {"region_id": REGION, "network_interface_id": key, "private_ip_address": gone}
         assert refusal(lambda p=parameters: cloud.do("UnassignPrivateIpAddresses", **p))[0] == code  # type: ignore[misc]
 

@@ -242,7 +242,7 @@ def test_a_group_of_another_vpc_is_refused(cloud: Cloud) -> None:
     vpc = cloud.eip("CreateVpc", region_id=REGION, cidr_block="192.168.0.0/16").vpc_id
     group = cloud.do("CreateSecurityGroup", region_id=REGION, vpc_id=vpc).security_group_id
     code, _ = refusal(lambda: cloud.launch(security_group_id=group))
-    assert code == "InvalidSecurityGroupId.VPCMismatch"
+    assert code == "InvalidParameter.Mismatch"
 
 
 @pytest.mark.parametrize("product", ["do", "eip"])
@@ -332,7 +332,8 @@ def test_tagging_has_its_limits(cloud: Cloud) -> None:
     assert code(resource_id=[f"i-{n}" for n in range(51)]) == "InvalidParameter"
     assert code("eip", resource_type="EIP", resource_id=[f"eip-{n}" for n in range(21)]) == "InvalidParameter"
     assert code(resource_type="planet") == "InvalidResourceType.NotFound"
-    assert code(tag=[*tags, {"Key": "one-more", "Value": ""}]) == "InvalidParameter"
+    assert code(tag=[*tags, {"Key": "one-more", "Value": ""}]) == "NumberExceed.Tags"
+    assert code(tag=[{"Key": "a", "Value": "1"}, {"Key": "a", "Value": "2"}]) == "Duplicate.TagKey"
     cloud.do("TagResources", region_id=REGION, resource_type="instance", resource_id=[instance], tag=tags)
     assert code(tag=[{"Key": "one-more", "Value": ""}]) == "QuotaExceed.TagsPerResource"
 

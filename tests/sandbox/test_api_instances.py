@@ -96,7 +96,7 @@ def test_private_ips_may_be_chosen_and_follow_each_other(cloud: Cloud) -> None:
 
 @pytest.mark.parametrize("reserved", ["172.16.0.0", "172.16.255.253", "172.16.255.254", "172.16.255.255", "10.1.1.1"])
 def test_addresses_that_the_vswitch_cannot_give_are_refused(cloud: Cloud, reserved: str) -> None:
-    assert refused(cloud, private_ip_address=reserved) == "InvalidPrivateIpAddress.Unavailable"
+    assert refused(cloud, private_ip_address=reserved) == "InvalidPrivateIpAddress"
 
 
 @pytest.mark.parametrize(
@@ -106,19 +106,19 @@ def test_addresses_that_the_vswitch_cannot_give_are_refused(cloud: Cloud, reserv
         ({"instance_type": None}, "MissingParameter"),
         ({"image_id": "m-nothing"}, "InvalidImageId.NotFound"),
         ({"image_id": None}, "MissingParameter"),
-        ({"image_id": None, "image_family": "nobody"}, "InvalidImageFamily.NotFound"),
+        ({"image_id": None, "image_family": "nobody"}, "InvalidImageFamily.MissingAvailableImage"),
         ({"instance_type": "ecs.g8y.large"}, "ImageNotSupportInstanceType"),
         ({"v_switch_id": "vsw-nothing"}, "InvalidVSwitchId.NotFound"),
         ({"v_switch_id": None}, "MissingParameter"),
         ({"security_group_id": "sg-nothing"}, "InvalidSecurityGroupId.NotFound"),
         ({"security_group_id": None}, "MissingParameter"),
-        ({"zone_id": "cn-hangzhou-k"}, "InvalidVSwitchId.ZoneMismatch"),
-        ({"key_pair_name": "nobody"}, "InvalidKeyPair.NotFound"),
-        ({"amount": 101}, "InvalidParameter.Amount"),
-        ({"amount": 0}, "InvalidParameter.Amount"),
-        ({"amount": 2, "min_amount": 3}, "InvalidParameter.MinAmount"),
+        ({"zone_id": "cn-hangzhou-k"}, "InvalidParameter.Mismatch"),
+        ({"key_pair_name": "nobody"}, "InvalidKeyPairName.NotFound"),
+        ({"amount": 101}, "InvalidParam.Amount"),
+        ({"amount": 0}, "InvalidParam.Amount"),
+        ({"amount": 2, "min_amount": 3}, "InvalidMinAmount.Malformed"),
         ({"private_ip_address": "nonsense"}, "InvalidPrivateIpAddress.Malformed"),
-        ({"http_tokens": "perhaps"}, "InvalidParameter"),
+        ({"http_tokens": "perhaps"}, "InvalidHttpTokens.NotSupported"),
         ({"host_name": "-x-"}, "InvalidHostName.Malformed"),
         ({"client_token": "x" * 65}, "InvalidParameter"),
         ({"client_token": "ä"}, "InvalidParameter"),
@@ -126,11 +126,11 @@ def test_addresses_that_the_vswitch_cannot_give_are_refused(cloud: Cloud, reserv
         ({"internet_max_bandwidth_out": 5}, "Sandbox.NotEmulated"),
         ({"network_interface": [{"SecondaryPrivateIpAddressCount": 50}]}, "InvalidParameter"),
         ({"network_interface": [{"SecondaryPrivateIpAddressCount": 6}]}, "InvalidOperation.Ipv4CountExceeded"),
-        ({"network_interface": [{"VSwitchId": VSWITCH}] * 3}, "EniPerInstanceLimitExceeded"),
+        ({"network_interface": [{"VSwitchId": VSWITCH}] * 3}, "InvalidParameter.EniNumExceededWithLaunchEcs"),
         ({"network_interface": [{"InstanceType": "Primary", "VSwitchId": VSWITCH}]}, "InvalidParameter.Conflict"),
-        ({"network_interface": [{"NetworkInterfaceId": "eni-x"}], "amount": 2}, "InvalidParameter.Amount"),
+        ({"network_interface": [{"NetworkInterfaceId": "eni-x"}], "amount": 2}, "InvalidParam.Amount"),
         ({"network_interface": [{"NetworkInterfaceId": "eni-x"}]}, "InvalidEniId.NotFound"),
-        ({"system_disk": {"Size": "10"}}, "InvalidSystemDiskSize.ValueNotSupported"),
+        ({"system_disk": {"Size": "10"}}, "InvalidSystemDiskSize.LessThanImageSize"),
     ],
 )
 def test_what_cannot_be_is_refused_and_leaves_nothing(cloud: Cloud, changes: dict[str, Any], code: str) -> None:

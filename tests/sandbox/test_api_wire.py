@@ -159,7 +159,7 @@ def test_an_action_that_nobody_knows_is_refused(cloud: Cloud) -> None:
 
 
 def test_an_action_that_only_the_cloud_knows_is_refused_as_not_emulated(cloud: Cloud) -> None:
-    assert refusal(lambda: cloud.do("DescribeDisks", region_id=REGION)) == ("Sandbox.NotEmulated", 400)
+    assert refusal(lambda: cloud.do("DescribeLaunchTemplates", region_id=REGION)) == ("Sandbox.NotEmulated", 400)
 
 
 def test_a_parameter_that_nobody_knows_is_refused(cloud: Cloud) -> None:

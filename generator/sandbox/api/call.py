@@ -153,13 +153,13 @@ def _token(name: str, value: Any) -> Any:
 # Limits
 
 
-def between(least: float, most: float, code: str = "InvalidParameter") -> Limit:
+def between(least: float, most: float, code: str = "InvalidParameter", status: int = 400) -> Limit:
     """Accept numbers from `least` to `most`, also those that travel as text."""
 
     def check(name: str, value: Any) -> Any:
         number = value if isinstance(value, int | float) else _number(name, value, code)
         if not least <= number <= most:
-            raise invalid(name, f"It must be between {least} and {most}.", code)
+            raise invalid(name, f"It must be between {least} and {most}.", code, status)
         return value
 
     return check
@@ -182,13 +182,13 @@ def one_of(*values: str, code: str = "InvalidParameter") -> Limit:
     return check
 
 
-def matching(pattern: str, code: str = "InvalidParameter") -> Limit:
+def matching(pattern: str, code: str = "InvalidParameter", status: int = 400) -> Limit:
     """Accept text that a pattern matches as a whole."""
     compiled = re.compile(pattern)
 
     def check(name: str, value: Any) -> Any:
         if not compiled.fullmatch(value):
-            raise invalid(name, code=code)
+            raise invalid(name, code=code, status=status)
         return value
 
     return check
@@ -235,14 +235,20 @@ def comma_list(count: int, code: str = "InvalidParameter") -> Limit:
 
 # https://www.alibabacloud.com/help/en/ecs/user-guide/tag-overview: 20 tags a resource, 128 characters each.
 MOST_TAGS = 20
+TAGS = at_most(MOST_TAGS, "NumberExceed.Tags")
+# The sandbox has no resource groups, but takes whatever could be one's id, and shows it.
+RESOURCE_GROUP = matching(r"rg-[a-z0-9]{1,60}", "InvalidResourceGroup.NotFound", 404)
 _TAG = re.compile(r"(?!aliyun|acs:)(?!.*https?://).{1,128}", re.DOTALL)
 
 
 def merged_tags(present: Tags, more: Iterable[Mapping[str, str]]) -> Tags:
     """Return tags with more ones, or raise what the cloud says of bad keys and of too many."""
-    tags = dict(present)
+    tags, given = dict(present), set()
     for tag in more:
         key, value = tag.get("Key", ""), tag.get("Value", "")
+        if key in given:
+            raise ApiError("Duplicate.TagKey", "The Tag.N.Key contain duplicate key.")
+        given.add(key)
         if not _TAG.fullmatch(key):
             raise invalid("Tag.n.Key", code="InvalidTagKey.Malformed")
         if len(value) > 128 or "http://" in value or "https://" in value:

@@ -3,6 +3,7 @@
 from generator.sandbox.api.call import ACTIONS
 from generator.sandbox.api.ecs import (
     commands,
+    disks,
     enis,
     groups,
     images,
@@ -15,6 +16,21 @@ from generator.sandbox.api.ecs import (
 )
 from generator.sandbox.api.vpc import eips, gateways, networks
 
-FAMILIES = (commands, enis, groups, images, instances, keys, launch, places, power, tags, eips, gateways, networks)
+FAMILIES = (
+    commands,
+    disks,
+    enis,
+    groups,
+    images,
+    instances,
+    keys,
+    launch,
+    places,
+    power,
+    tags,
+    eips,
+    gateways,
+    networks,
+)
 
 __all__ = ["ACTIONS", "FAMILIES"]

@@ -25,9 +25,9 @@ def missing(name: str) -> ApiError:
     )
 
 
-def invalid(name: str, why: str = "", code: str = "InvalidParameter") -> ApiError:
+def invalid(name: str, why: str = "", code: str = "InvalidParameter", status: int = 400) -> ApiError:
     """A parameter that is unknown, malformed or out of its limits."""
-    return ApiError(code, f'The specified parameter "{name}" is not valid.{" " + why if why else ""}')
+    return ApiError(code, f'The specified parameter "{name}" is not valid.{" " + why if why else ""}', status)
 
 
 def not_found(code: str, what: str) -> ApiError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from itertools import islice
 
@@ -30,18 +31,22 @@ def vswitch(call: Call, key: str) -> VSwitch:
     return found
 
 
-def groups(call: Call, keys: list[str], in_vpc: str) -> tuple[str, ...]:
-    """Return security groups, which all must be of one VPC."""
+def groups(call: Call, keys: list[str], in_vpc: str, *, of_launch: bool = False) -> tuple[str, ...]:
+    """Return security groups, which all must be of one VPC; RunInstances says otherwise that they are not."""
+    if len(set(keys)) != len(keys):
+        raise invalid("SecurityGroupIds", "It has one twice.", "InvalidParameter.SecurityGroupIdRepeated")
     for key in keys:
         found = call.region.find(SecurityGroup, key)
         if found is None:
             raise not_found("InvalidSecurityGroupId", "SecurityGroupId")
         if found.vpc != in_vpc:
-            raise ApiError(
-                "InvalidSecurityGroupId.VPCMismatch",
-                "The specified security group and the specified virtual switch are not in the same VPC.",
+            why = "The specified security group and the specified virtual switch are not in the same VPC."
+            raise (
+                ApiError("InvalidParameter.Mismatch", why)
+                if of_launch
+                else ApiError("InvalidOperation.VpcMismatch", why, 403)
             )
-    return tuple(dict.fromkeys(keys))
+    return tuple(keys)
 
 
 def instance(call: Call, key: str) -> Instance:
@@ -76,11 +81,11 @@ def image(call: Call, key: str) -> Image:
     return found
 
 
-def key_pair(call: Call, key: str) -> KeyPair:
+def key_pair(call: Call, key: str, *, code: str = "InvalidKeyPair") -> KeyPair:
     """Return a key pair by its name."""
     found = call.region.find(KeyPair, key)
     if found is None:
-        raise not_found("InvalidKeyPair", "KeyPairName")
+        raise not_found(code, "KeyPairName")
     return found
 
 
@@ -106,17 +111,32 @@ def free_addresses(region: Region, where: VSwitch, count: int, avoid: frozenset[
     return found
 
 
-def asked_address(region: Region, where: VSwitch, text: str, name: str) -> str:
+@dataclass(frozen=True)
+class AddressCodes:
+    """How a family of calls says that a private IP cannot be had: malformed, not of the vSwitch, in use."""
+
+    malformed: str
+    foreign: str
+    taken: str
+    status: int
+
+
+# The error tables of RunInstances, and of CreateNetworkInterface and AssignPrivateIpAddresses.
+LAUNCH_CODES = AddressCodes(
+    "InvalidPrivateIpAddress.Malformed", "InvalidPrivateIpAddress", "InvalidPrivateIpAddress.Duplicated", 400
+)
+ENI_CODES = AddressCodes("InvalidIp.Address", "InvalidVSwitchId.IpInvalid", "InvalidIp.IpAssigned", 403)
+
+
+def asked_address(region: Region, where: VSwitch, text: str, codes: AddressCodes = ENI_CODES) -> str:
     """Return a private IP that a client asks for, or raise why it cannot have it."""
     try:
         address = IPv4Address(text)
     except ValueError:
-        raise invalid(name, code="InvalidPrivateIpAddress.Malformed") from None
+        raise ApiError(codes.malformed, f"{text} is not an IPv4 address.", codes.status) from None
     first, total = usable(where)
     if not 0 <= int(address) - int(first) < total:
-        raise ApiError(
-            "InvalidPrivateIpAddress.Unavailable", f"{text} is not an address of the vSwitch that can be assigned."
-        )
+        raise ApiError(codes.foreign, f"{text} is not an address of the vSwitch that can be assigned.", codes.status)
     if str(address) in region.taken(where.id):
-        raise ApiError("InvalidPrivateIpAddress.Duplicated", f"The specified private IP {text} is in use already.", 403)
+        raise ApiError(codes.taken, f"The specified private IP {text} is in use already.", codes.status)
     return str(address)

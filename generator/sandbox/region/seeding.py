@@ -41,6 +41,11 @@ class InstanceType:
         """The family: `ecs.g7` of `ecs.g7.large`."""
         return self.id.rpartition(".")[0]
 
+    @property
+    def total_queues(self) -> int:
+        """How many queues all its ENIs have together."""
+        return self.queues + self.secondary_queues * (self.enis - 1)
+
 
 # https://www.alibabacloud.com/help/en/ecs/user-guide/overview-of-instance-families lists cpu, memory, ENIs, private
 # IPv4 addresses per ENI and queues. c6.large is the example of the EIP guide. A few types only: limits that tests

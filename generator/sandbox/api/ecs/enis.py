@@ -7,9 +7,20 @@ from dataclasses import replace
 from typing import Any
 
 from generator.sandbox.api import lookup, paging
-from generator.sandbox.api.call import Body, Call, action, at_most, between, has_tags, matching, one_of
+from generator.sandbox.api.call import (
+    RESOURCE_GROUP,
+    TAGS,
+    Body,
+    Call,
+    action,
+    at_most,
+    between,
+    has_tags,
+    matching,
+    one_of,
+)
 from generator.sandbox.api.ecs.instances import shown_tags
-from generator.sandbox.api.ecs.launch import ipv4_exceeded
+from generator.sandbox.api.ecs.nics import ipv4_exceeded
 from generator.sandbox.api.errors import ApiError, invalid, missing
 from generator.sandbox.region import plane
 from generator.sandbox.region.clock import to_seconds
@@ -23,6 +34,10 @@ _DESCRIPTION = matching(r"(?!https?://).{2,256}", "InvalidDescription.Malformed"
 MOST_SECONDARY = 49
 
 
+_UNASSIGNED = ApiError("InvalidIp.IpUnassigned", "The specified private IP is not assigned to this ENI.", 403)
+_REPEATED = ApiError("InvalidIp.IpRepeated", "A private IP is specified twice.", 403)
+
+
 def _bad_state(what: str) -> ApiError:
     return ApiError("InvalidOperation.InvalidEniState", f"The status of the network interface does not allow {what}.")
 
@@ -32,8 +47,8 @@ def _bad_state(what: str) -> ApiError:
     "CreateNetworkInterface",
     required="RegionId VSwitchId",
     takes="SecurityGroupId SecurityGroupIds PrimaryIpAddress PrivateIpAddress SecondaryPrivateIpAddressCount"
-    " NetworkInterfaceName Description QueueNumber DeleteOnRelease InstanceType Tag ClientToken",
-    ignores="ResourceGroupId NetworkInterfaceTrafficMode Visible BusinessType",
+    " NetworkInterfaceName Description QueueNumber DeleteOnRelease InstanceType Tag ResourceGroupId ClientToken",
+    ignores="NetworkInterfaceTrafficMode Visible BusinessType",
     limits={
         "NetworkInterfaceName": _NAME,
         "Description": _DESCRIPTION,
@@ -42,7 +57,8 @@ def _bad_state(what: str) -> ApiError:
         "SecurityGroupIds": at_most(16),
         "QueueNumber": between(1, 2048),
         "InstanceType": one_of("Secondary"),
-        "Tag": at_most(20),
+        "ResourceGroupId": RESOURCE_GROUP,
+        "Tag": TAGS,
     },
 )
 def create_network_interface(call: Call) -> Body:
@@ -58,9 +74,9 @@ def create_network_interface(call: Call) -> Body:
     if asked and "SecondaryPrivateIpAddressCount" in call.parameters:
         raise invalid("PrivateIpAddress", "It excludes SecondaryPrivateIpAddressCount.", "InvalidParameter.Conflict")
     primary = [call.text("PrimaryIpAddress")] if call.text("PrimaryIpAddress") else []
-    chosen = [lookup.asked_address(call.region, where, text, "PrivateIpAddress") for text in (*primary, *asked)]
+    chosen = [lookup.asked_address(call.region, where, text) for text in (*primary, *asked)]
     if len(set(chosen)) != len(chosen):
-        raise invalid("PrivateIpAddress", code="InvalidPrivateIpAddress.Duplicated")
+        raise _REPEATED
     more = call.number("SecondaryPrivateIpAddressCount", 0) + (0 if primary else 1)
     free = lookup.free_addresses(call.region, where, more, frozenset(chosen))
     addresses = (*chosen[:1], *free, *chosen[1:]) if primary else (free[0], *chosen, *free[1:])
@@ -80,12 +96,16 @@ def create_network_interface(call: Call) -> Body:
             created=call.now,
             queues=call.number("QueueNumber", 0),
             delete_on_release=call.flag("DeleteOnRelease", default=True),
+            resource_group=call.text("ResourceGroupId"),
             tags=call.tags(),
         )
     )
-    names = ("NetworkInterfaceId", "NetworkInterfaceName", "Description", "MacAddress", "PrivateIpAddress", "Status")
+    names = (
+        *("NetworkInterfaceId", "NetworkInterfaceName", "Description", "MacAddress", "PrivateIpAddress", "Status"),
+        *("ResourceGroupId", "SecurityGroupIds", "Tags", "Type", "VSwitchId", "VpcId", "ZoneId"),
+    )
     shown = _shown(call, eni)
-    body = {name: shown[name] for name in (*names, "SecurityGroupIds", "Tags", "Type", "VSwitchId", "VpcId", "ZoneId")}
+    body = {name: shown[name] for name in names}
     return {**body, "PrivateIpSets": _plain_addresses(eni)}
 
 
@@ -104,14 +124,16 @@ def attach_network_interface(call: Call) -> Body:
     eni = lookup.eni(call, call.text("NetworkInterfaceId"))
     instance = lookup.instance(call, call.text("InstanceId"))
     if eni.type == "Primary":
-        raise ApiError("InvalidOperation.InvalidEniType", "A primary network interface cannot be attached.")
+        raise ApiError("InvalidOperation.InvalidEniType", "A primary network interface cannot be attached.", 403)
     if eni.status != "Available":
         raise _bad_state("attaching")
     kind = TYPES[instance.type]
     if instance.status not in (("Running", "Stopped") if kind.hot_plug else ("Stopped",)) or instance.steps:
         raise ApiError("InvalidOperation.InvalidEcsState", "The status of the instance does not allow attaching.")
-    if (eni.zone, eni.vpc) != (instance.zone, instance.vpc):
-        raise ApiError("InvalidOperation.AvailabilityZoneMismatch", "The ENI is not of the instance's zone and VPC.")
+    if eni.vpc != instance.vpc:
+        raise ApiError("InvalidOperation.VpcMismatch", "The ENI is not of the instance's VPC.", 403)
+    if eni.zone != instance.zone:
+        raise ApiError("InvalidOperation.AvailabilityZoneMismatch", "The ENI is not of the instance's zone.", 403)
     if len(call.region.enis_of(instance.id)) >= kind.enis:
         raise ApiError("EniPerInstanceLimitExceeded", "The number of ENIs exceeds the limit of the instance type.", 403)
     if len(eni.addresses) > kind.eni_ips:
@@ -135,7 +157,7 @@ def detach_network_interface(call: Call) -> Body:
     eni = lookup.eni(call, call.text("NetworkInterfaceId"))
     instance = lookup.instance(call, call.text("InstanceId"))
     if eni.type == "Primary":
-        raise ApiError("InvalidOperation.InvalidEniType", "A primary network interface cannot be detached.")
+        raise ApiError("InvalidOperation.InvalidEniType", "A primary network interface cannot be detached.", 403)
     if eni.status == "Detaching":
         # The advice for one that hangs is to call again.
         return {}
@@ -178,9 +200,9 @@ def assign_private_ip_addresses(call: Call) -> Body:
     if eni.status == "Available" and len(asked) > 32:
         raise invalid("PrivateIpAddress", "It takes up to 32 values while the ENI is attached to nothing.")
     _check_room(call, eni, len(asked) + count)
-    more = [lookup.asked_address(call.region, where, text, "PrivateIpAddress") for text in asked]
+    more = [lookup.asked_address(call.region, where, text) for text in asked]
     if len(set(more)) != len(more):
-        raise invalid("PrivateIpAddress", code="InvalidPrivateIpAddress.Duplicated")
+        raise _REPEATED
     more += lookup.free_addresses(call.region, where, count)
     after = call.region.put(replace(eni, addresses=(*eni.addresses, *more)))
     call.region.events.append(plane.EniAddressesChanged(eni, after))
@@ -213,9 +235,10 @@ def unassign_private_ip_addresses(call: Call) -> Body:
         raise _bad_state("unassigning private IPs")
     gone = set(call.items("PrivateIpAddress"))
     if not gone <= set(eni.addresses):
-        raise ApiError("InvalidIp.IpUnassigned", "The specified private IP is not assigned to the network interface.")
+        raise _UNASSIGNED
     if eni.addresses[0] in gone:
-        raise ApiError("InvalidIp.Address", "The primary private IP cannot be unassigned.")
+        # Of the primary private IP the cloud says the same.
+        raise _UNASSIGNED
     if any(call.region.eip_at(eni.id, address) for address in gone):
         raise ApiError("InvalidOperation.Conflict", "The specified private IP is associated with an EIP.")
     after = call.region.put(replace(eni, addresses=tuple(one for one in eni.addresses if one not in gone)))
@@ -260,6 +283,7 @@ _PLAIN = {
     "Type": "type",
     "VSwitchId": "vswitch",
     "VpcId": "vpc",
+    "ResourceGroupId": "resource_group",
 }
 _ONLY_PAGES = {"RegionId", "NetworkInterfaceId", "PageNumber", "PageSize", "MaxResults", "NextToken", *_PLAIN}
 
@@ -345,6 +369,7 @@ def _shown(call: Call, eni: Eni) -> dict[str, Any]:
         "NetworkInterfaceTrafficMode": "Standard",
         "SourceDestCheck": False,
         "ServiceManaged": False,
+        "ResourceGroupId": eni.resource_group,
         "CreationTime": to_seconds(eni.created),
         "Tags": shown_tags(eni.tags),
     }

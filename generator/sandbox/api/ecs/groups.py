@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from generator.sandbox.api import lookup, paging
-from generator.sandbox.api.call import Body, Call, action, at_most, between, has_tags, json_list, matching, one_of
+from generator.sandbox.api.call import TAGS, Body, Call, action, at_most, between, has_tags, json_list, matching, one_of
 from generator.sandbox.api.ecs.instances import shown_tags
 from generator.sandbox.api.errors import ApiError, invalid, missing, not_found
 from generator.sandbox.region.clock import to_seconds
@@ -55,7 +55,7 @@ def _authorizes(name: str, direction: str) -> Callable[[Callable[[Call], Body]],
     limits={
         "SecurityGroupName": matching(r"(?!https?://)[^\W\d_][\w.:-]{1,127}", "InvalidSecurityGroupName.Malformed"),
         "SecurityGroupType": one_of("normal", "enterprise"),
-        "Tag": at_most(20),
+        "Tag": TAGS,
     },
 )
 def create_security_group(call: Call) -> Body:

@@ -8,6 +8,7 @@ from typing import Any
 
 from generator.sandbox.api import lookup, paging
 from generator.sandbox.api.call import (
+    TAGS,
     Body,
     Call,
     action,
@@ -135,7 +136,7 @@ def newest_of_family(call: Call, family: str) -> Image | None:
         "Architecture": one_of("i386", "x86_64", "arm64"),
         "BootMode": one_of("BIOS", "UEFI", "UEFI-Preferred"),
         "Features.ImdsSupport": one_of("v1", "v2"),
-        "Tag": at_most(20),
+        "Tag": TAGS,
     },
 )
 def create_image(call: Call) -> Body:
@@ -213,7 +214,7 @@ def _check_names(region: Region, name: str, family: str) -> None:
     required="RegionId ImageId",
     takes="DestinationRegionId DestinationImageName DestinationDescription Tag DryRun ClientToken",
     ignores="ResourceGroupId",
-    limits={"DestinationImageName": _NAME, "DestinationDescription": _DESCRIPTION, "Tag": at_most(20)},
+    limits={"DestinationImageName": _NAME, "DestinationDescription": _DESCRIPTION, "Tag": TAGS},
 )
 def copy_image(call: Call) -> Body:
     """Copy an image of one's own to another region; family and tags of the original stay behind."""

@@ -27,6 +27,7 @@ _PLAIN = {
     "KeyPairName": "key_pair",
     "HttpTokens": "http_tokens",
     "HttpEndpoint": "http_endpoint",
+    "ResourceGroupId": "resource_group",
 }
 _ONLY_PAGES = {"RegionId", "InstanceIds", "PageNumber", "PageSize", "MaxResults", "NextToken", "DryRun", *_PLAIN}
 
@@ -128,6 +129,10 @@ def _shown(call: Call, one: Instance) -> dict[str, Any]:
         "InternetMaxBandwidthIn": 0,
         "IoOptimized": True,
         "SpotStrategy": one.spot_strategy,
+        "SpotPriceLimit": one.spot_price,
+        "SpotDuration": one.spot_hours if one.spot_strategy != "NoSpot" else None,
+        "SpotInterruptionBehavior": one.spot_interruption if one.spot_strategy != "NoSpot" else None,
+        "ResourceGroupId": one.resource_group,
         "CreationTime": minutes(one.created),
         "StartTime": minutes(one.started) if one.started else "",
         "ExpiredTime": "2099-12-31T15:59Z",
@@ -202,6 +207,25 @@ def describe_instance_status(call: Call) -> Body:
     ]
     page, fields = paging.by_number(call, found)
     return {"InstanceStatuses": [{"InstanceId": one.id, "Status": one.status} for one in page], **fields}
+
+
+@action(
+    "ecs",
+    "DescribeInstanceRamRole",
+    required="RegionId",
+    takes="InstanceIds RamRoleName PageNumber PageSize",
+    limits={"InstanceIds": json_list(100), "PageNumber": between(1, 10**6), "PageSize": between(1, 50)},
+)
+def describe_instance_ram_role(call: Call) -> Body:
+    """Show the RAM roles of instances that have one. Which roles there are, the sandbox does not know."""
+    found = [
+        one
+        for one in _candidates(call)
+        if one.ram_role and call.text("RamRoleName", one.ram_role) == one.ram_role and one.visible <= call.now
+    ]
+    page, fields = paging.by_number(call, found)
+    roles = [{"InstanceId": one.id, "RamRoleName": one.ram_role} for one in page]
+    return {"InstanceRamRoleSets": roles, "RegionId": call.region.name, "TotalCount": fields["TotalCount"]}
 
 
 @action("ecs", "DescribeUserData", required="RegionId InstanceId")

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from generator.sandbox.api import lookup, paging
-from generator.sandbox.api.call import Body, Call, action, at_most, between, has_tags, json_list, matching
+from generator.sandbox.api.call import TAGS, Body, Call, action, between, has_tags, json_list, matching
 from generator.sandbox.api.ecs.instances import shown_tags
 from generator.sandbox.api.errors import ApiError
 from generator.sandbox.region.clock import minutes
@@ -20,7 +20,7 @@ from generator.sandbox.region.model import Instance, KeyPair
 
 _NAMED = {
     "KeyPairName": matching(r"(?!https?://)[^\W\d_][\w.:-]{1,127}", "InvalidKeyPairName.Malformed"),
-    "Tag": at_most(20),
+    "Tag": TAGS,
 }
 _KINDS = (b"ssh-rsa", b"ssh-ed25519", b"ecdsa-sha2-nistp256")
 

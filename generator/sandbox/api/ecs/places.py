@@ -7,12 +7,11 @@ from typing import Any
 
 from generator.sandbox.api import paging
 from generator.sandbox.api.call import Body, Call, action, at_most, between, one_of
+from generator.sandbox.api.ecs.disks import CATEGORIES
 from generator.sandbox.api.errors import not_found
 from generator.sandbox.api.vpc.networks import shown_vpcs, shown_vswitches
 from generator.sandbox.region.model import Instance
 from generator.sandbox.region.seeding import REGIONS, TYPES, InstanceType, zones
-
-_CATEGORIES = ["cloud_essd", "cloud_efficiency", "cloud_ssd", "cloud_auto"]
 
 
 @action("ecs", "DescribeRegions", ignores="AcceptLanguage InstanceChargeType ResourceType")
@@ -46,7 +45,7 @@ def describe_zones(call: Call) -> Body:
                 "LocalName": zone,
                 "ZoneType": "AvailabilityZone",
                 "AvailableInstanceTypes": {"InstanceTypes": list(TYPES)},
-                "AvailableDiskCategories": {"DiskCategories": _CATEGORIES},
+                "AvailableDiskCategories": {"DiskCategories": list(CATEGORIES)},
                 "AvailableResourceCreation": {"ResourceTypes": ["VSwitch", "IoOptimized", "Instance", "Disk"]},
             }
             for zone in zones(call.region.name)
@@ -98,7 +97,7 @@ def _shown_type(kind: InstanceType) -> dict[str, Any]:
         "PrimaryEniQueueNumber": kind.queues,
         "SecondaryEniQueueNumber": kind.secondary_queues,
         "MaximumQueueNumberPerEni": kind.queues,
-        "TotalEniQueueQuantity": kind.queues + kind.secondary_queues * (kind.enis - 1),
+        "TotalEniQueueQuantity": kind.total_queues,
         "NetworkCards": [{"NetworkCardIndex": 0}],
         "NetworkCardQuantity": 1,
         "JumboFrameSupport": False,
@@ -141,7 +140,7 @@ def describe_available_resource(call: Call) -> Body:
 
 def _in_stock(call: Call, zone: str) -> Iterator[dict[str, Any]]:
     if call.text("DestinationResource") in ("SystemDisk", "DataDisk"):
-        for category in _CATEGORIES:
+        for category in CATEGORIES:
             yield {
                 "Value": category,
                 "Status": "Available",

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from generator.sandbox.api import tagging
-from generator.sandbox.api.call import Body, Call, action, at_most, matching
-from generator.sandbox.region.model import Eni, Image, Instance, KeyPair, SecurityGroup, Snapshot
+from generator.sandbox.api.call import TAGS, Body, Call, action, at_most, matching
+from generator.sandbox.region.model import Disk, Eni, Image, Instance, KeyPair, SecurityGroup, Snapshot
 
 KINDS: dict[str, type] = {
     "instance": Instance,
     "eni": Eni,
+    "disk": Disk,
     "image": Image,
     "snapshot": Snapshot,
     "securitygroup": SecurityGroup,
     "keypair": KeyPair,
 }
-_MANY = {"ResourceId": at_most(50), "Tag": at_most(20), "TagKey": at_most(20), "NextToken": matching(r"[0-9]{0,9}")}
+_MANY = {"ResourceId": at_most(50), "Tag": TAGS, "TagKey": at_most(20), "NextToken": matching(r"[0-9]{0,9}")}
 
 
 @action("ecs", "TagResources", required="RegionId ResourceType ResourceId Tag", limits=_MANY)
@@ -35,13 +36,13 @@ def list_tag_resources(call: Call) -> Body:
     return tagging.listed(call, KINDS)
 
 
-@action("ecs", "AddTags", required="RegionId ResourceType ResourceId Tag", limits={"Tag": at_most(20)})
+@action("ecs", "AddTags", required="RegionId ResourceType ResourceId Tag", limits={"Tag": TAGS})
 def add_tags(call: Call) -> Body:
     """Add tags to one resource."""
     return tagging.tag(call, KINDS, [call.text("ResourceId")])
 
 
-@action("ecs", "RemoveTags", required="RegionId ResourceType ResourceId", takes="Tag", limits={"Tag": at_most(20)})
+@action("ecs", "RemoveTags", required="RegionId ResourceType ResourceId", takes="Tag", limits={"Tag": TAGS})
 def remove_tags(call: Call) -> Body:
     """Take tags from one resource, all of them if none is named."""
     keys = [tag.get("Key", "") for tag in call.items("Tag")]

@@ -8,6 +8,7 @@ from typing import Any
 
 from generator.sandbox.api import lookup, paging, tagging
 from generator.sandbox.api.call import (
+    TAGS,
     Body,
     Call,
     action,
@@ -34,7 +35,7 @@ _ALLOCATION = {
     "Description": matching(r"(?!https?://).{2,256}"),
     "EipMask": one_of("28", "27", "26", "25", "24"),
     "Netmode": one_of("public"),
-    "Tag": at_most(20),
+    "Tag": TAGS,
 }
 _PAGES = {"PageNumber": between(1, 10**6), "PageSize": between(1, 100)}
 _STATUSES = one_of("Associating", "Unassociating", "InUse", "Available", "Releasing")
@@ -372,7 +373,7 @@ def _shown(call: Call, eip: Eip) -> dict[str, Any]:
 # Tags
 
 _KINDS: dict[str, type] = {"EIP": Eip, "VPC": Vpc, "VSWITCH": VSwitch}
-_MANY = {"ResourceId": at_most(20), "Tag": at_most(20), "TagKey": at_most(20), "MaxResults": between(1, 50)}
+_MANY = {"ResourceId": at_most(20), "Tag": TAGS, "TagKey": at_most(20), "MaxResults": between(1, 50)}
 
 
 @action("vpc", "TagResources", required="RegionId ResourceType ResourceId Tag", limits=_MANY)
