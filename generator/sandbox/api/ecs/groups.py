@@ -11,7 +11,7 @@ from generator.sandbox.api.call import TAGS, Body, Call, action, at_most, betwee
 from generator.sandbox.api.ecs.instances import shown_tags
 from generator.sandbox.api.errors import ApiError, invalid, missing, not_found
 from generator.sandbox.region.clock import to_seconds
-from generator.sandbox.region.model import Eni, Rule, SecurityGroup
+from generator.sandbox.region.model import Eni, Instance, Rule, SecurityGroup
 
 _PROTOCOLS = one_of("TCP", "UDP", "ICMP", "ICMPv6", "GRE", "ALL", "tcp", "udp", "icmp", "gre", "all")
 # The parameter that names the other side, by the direction of a rule.
@@ -29,14 +29,14 @@ def _rule_names(direction: str) -> list[str]:
     return ["IpProtocol", "PortRange", _PEER[direction], "Policy", "Priority", "Description"]
 
 
-def _authorizes(name: str, direction: str) -> Callable[[Callable[[Call], Body]], Callable[[Call], Body]]:
-    """Register a call that adds rules of a direction, one at the top level or several in `Permissions.N`."""
+def _changes(name: str, direction: str, *more: str) -> Callable[[Callable[[Call], Body]], Callable[[Call], Body]]:
+    """Register a call about rules of a direction, one at the top level or several in `Permissions.N`."""
     names = _rule_names(direction)
     return action(
         "ecs",
         name,
         required="RegionId SecurityGroupId",
-        takes=" ".join((*names, *(f"Permissions.{one}" for one in names), "ClientToken")),
+        takes=" ".join((*names, *(f"Permissions.{one}" for one in names), *more, "ClientToken")),
         ignores="NicType Permissions.NicType",
         limits={
             **{one: _RULE_LIMITS[one] for one in names if one in _RULE_LIMITS},
@@ -161,13 +161,13 @@ def describe_security_group_attribute(call: Call) -> Body:
     }
 
 
-@_authorizes("AuthorizeSecurityGroup", "ingress")
+@_changes("AuthorizeSecurityGroup", "ingress")
 def authorize_security_group(call: Call) -> Body:
     """Add ingress rules; a rule that is there already stays as it is."""
     return _authorize(call, "ingress")
 
 
-@_authorizes("AuthorizeSecurityGroupEgress", "egress")
+@_changes("AuthorizeSecurityGroupEgress", "egress")
 def authorize_security_group_egress(call: Call) -> Body:
     """Add egress rules; a rule that is there already stays as it is."""
     return _authorize(call, "egress")
@@ -175,17 +175,20 @@ def authorize_security_group_egress(call: Call) -> Body:
 
 def _authorize(call: Call, direction: str) -> Body:
     group = _group(call)
-    names = _rule_names(direction)
-    given = call.items("Permissions") or [{name: call.parameters.get(name) for name in names}]
     rules = list(group.rules)
-    for one in given:
-        rule = _rule(call, one, direction)
+    for rule in _given(call, direction):
         if not any(_same(rule, other) for other in rules):
             rules.append(rule)
     if len(rules) > 200:
         raise ApiError("AuthorizationLimitExceed", "The limit of authorization records in the group is reached.", 403)
     call.region.put(replace(group, rules=tuple(rules)))
     return {}
+
+
+def _given(call: Call, direction: str) -> list[Rule]:
+    names = _rule_names(direction)
+    given = call.items("Permissions") or [{name: call.parameters.get(name) for name in names}]
+    return [_rule(call, one, direction) for one in given]
 
 
 def _rule(call: Call, given: Mapping[str, Any], direction: str) -> Rule:
@@ -210,6 +213,80 @@ def _rule(call: Call, given: Mapping[str, Any], direction: str) -> Rule:
 
 def _same(one: Rule, other: Rule) -> bool:
     return replace(one, id="", created=0, description="") == replace(other, id="", created=0, description="")
+
+
+@_changes("RevokeSecurityGroup", "ingress", "SecurityGroupRuleId")
+def revoke_security_group(call: Call) -> Body:
+    """Take ingress rules away, by their ids or by what they are; ones that are not there are no error."""
+    return _revoke(call, "ingress")
+
+
+@_changes("RevokeSecurityGroupEgress", "egress", "SecurityGroupRuleId")
+def revoke_security_group_egress(call: Call) -> Body:
+    """Take egress rules away."""
+    return _revoke(call, "egress")
+
+
+def _revoke(call: Call, direction: str) -> Body:
+    group = _group(call)
+    if ids := call.items("SecurityGroupRuleId"):
+        known = {rule.id for rule in group.rules if rule.direction == direction}
+        if not known.issuperset(ids):
+            raise not_found("InvalidSecurityGroupRuleId", "SecurityGroupRuleId")
+        kept = [rule for rule in group.rules if rule.id not in ids]
+    else:
+        gone = _given(call, direction)
+        kept = [rule for rule in group.rules if not any(_same(rule, one) for one in gone)]
+    call.region.put(replace(group, rules=tuple(kept)))
+    return {}
+
+
+# Of an ENI: https://www.alibabacloud.com/help/en/ecs/user-guide/limitations, the default for one user.
+_MOST_GROUPS = 5
+
+
+@action("ecs", "JoinSecurityGroup", required="RegionId SecurityGroupId", takes="InstanceId NetworkInterfaceId")
+def join_security_group(call: Call) -> Body:
+    """Put an instance's primary ENI, or an ENI, into a group of its VPC."""
+    eni, group = _member(call), _group(call)
+    if group.vpc != eni.vpc:
+        raise ApiError("InvalidOperation.VpcMismatch", "The security group is not of the ENI's VPC.", 403)
+    if group.id in eni.groups:
+        raise ApiError("InvalidInstanceId.AlreadyExists", "The specified instance is in the group already.")
+    if len(eni.groups) >= _MOST_GROUPS:
+        raise ApiError("JoinedGroupLimitExceed", "It has joined the maximum number of security groups.", 403)
+    _regroup(call, eni, (*eni.groups, group.id))
+    return {}
+
+
+@action("ecs", "LeaveSecurityGroup", required="RegionId SecurityGroupId", takes="InstanceId NetworkInterfaceId")
+def leave_security_group(call: Call) -> Body:
+    """Take an instance's primary ENI, or an ENI, out of a group, unless it is its only one."""
+    eni, group = _member(call), _group(call)
+    if group.id not in eni.groups:
+        raise ApiError("InstanceNotInSecurityGroup", "The instance is not in the group.", 403)
+    if len(eni.groups) == 1:
+        raise ApiError("InstanceLastSecurityGroup", "The group is the last one of the instance.", 403)
+    _regroup(call, eni, tuple(one for one in eni.groups if one != group.id))
+    return {}
+
+
+def _member(call: Call) -> Eni:
+    instance, eni = call.text("InstanceId"), call.text("NetworkInterfaceId")
+    if instance and eni:
+        raise invalid("NetworkInterfaceId", "It excludes InstanceId.", "InvalidParameter.Conflict")
+    if eni:
+        return lookup.eni(call, eni)
+    if not instance:
+        raise missing("InstanceId")
+    return call.region.enis_of(lookup.instance(call, instance).id)[0]
+
+
+def _regroup(call: Call, eni: Eni, groups: tuple[str, ...]) -> None:
+    call.region.put(replace(eni, groups=groups))
+    if eni.type == "Primary":
+        # The groups that are shown of an instance are those of its primary ENI.
+        call.region.put(replace(call.region.get(Instance, eni.instance), groups=groups))
 
 
 @action("ecs", "DeleteSecurityGroup", required="RegionId SecurityGroupId")
