@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.region import GROUP, REGION, Cloud, refusal, served
+from tests.sandbox.region import GROUP, REGION, VSWITCH, Cloud, refusal, served
 
 VPC = "vpc-bp1sandbox"
 WEB = {"ip_protocol": "TCP", "port_range": "443/443"}
@@ -63,7 +63,7 @@ def test_an_instance_joins_and_leaves_groups_but_not_its_last_one(cloud: Cloud) 
 
 
 def test_an_eni_joins_groups_of_its_vpc_only_and_five_at_most(cloud: Cloud) -> None:
-    (instance,) = cloud.launch(network_interface=[{}])
+    (instance,) = cloud.launch(network_interface=[{"VSwitchId": VSWITCH}])
     eni = cloud.enis(instance)[1].network_interface_id
 
     def join(group: str, **more: Any) -> Any:
