@@ -17,7 +17,7 @@ from pathlib import Path
 from generator.run import run
 from generator.sandbox.fabric.container import Container, Power
 from generator.sandbox.fabric.model import Identity
-from generator.sandbox.instances import commands
+from generator.sandbox.instances import commands, disks
 from generator.sandbox.instances.guest import Guest, Place
 from generator.sandbox.instances.images import Layers
 from generator.sandbox.region.model import CommandResult, Invocation
@@ -54,6 +54,10 @@ class Containers:
                 os.mknod(aside / name, stat.S_IFCHR, os.makedev(0, 0))
             aside.rename(layer)
         return (layer, *layers)
+
+    def adopt(self, disk: Path, target: Path) -> None:
+        """Take the root file system out of a disk."""
+        disks.extract_root(disk, target)
 
     def guest(self, place: Place) -> Guest:
         """Return an instance's container."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Protocol
 
@@ -16,12 +17,16 @@ from generator.sandbox.region.model import CommandResult, Invocation
 
 @dataclass(frozen=True)
 class Place:
-    """Where an instance is: its network namespace, the folder for what it changes, the layers below that."""
+    """Where an instance is: its network namespace, the folder for what it changes, the layers below that.
+
+    `front` is its VPC's router and its primary private IP, for what can be reached over the network only.
+    """
 
     identity: Identity
     space: Namespace
     folder: Path
     layers: Layers
+    front: tuple[Namespace, IPv4Address] | None = None
 
 
 class Guest(Protocol):
@@ -79,6 +84,10 @@ class Backend(Protocol):
 
     def public(self, layers: Layers, folder: Path) -> Layers:
         """Return the layers of a public image from those of a system of this machine; `folder` is for more of them."""
+        ...
+
+    def adopt(self, disk: Path, target: Path) -> None:
+        """Make a layer, at `target` or at that name with a suffix, of a qcow2 disk that boots by itself."""
         ...
 
     def guest(self, place: Place) -> Guest:

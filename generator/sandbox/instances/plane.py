@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 from typing import Protocol
 
 from generator.errors import MultieipError
@@ -129,6 +130,11 @@ class DataPlane:
     def publish(self, image: str, layers: Layers) -> None:
         """Have a public image be made of a system of this machine."""
         self.images.add(image, self._backend.public(layers, self.images.layers_folder))
+
+    def adopt(self, image: str, disk: Path) -> None:
+        """Have an image be made of a qcow2 disk that boots by itself; it takes a while, in whatever thread."""
+        with self.images.capture(image, ()) as target:
+            self._backend.adopt(disk, target)
 
     # What a person asks
 
@@ -263,12 +269,16 @@ class DataPlane:
         for eni in enis:
             self._add_eni(eni)
             self.fabric.plug(eni.id, instance.id)
-        held = _Held(self._backend.guest(self._place(told_of, layers)), ThreadPoolExecutor(1, instance.id), region)
+        place = self._place(told_of, layers, enis[0])
+        held = _Held(self._backend.guest(place), ThreadPoolExecutor(1, instance.id), region)
         self._held[instance.id] = held
         self._submit(held.worker, f"starting {instance.id}", partial(held.guest.start, told_of))
 
-    def _place(self, told_of: wire.Identity, layers: Layers) -> Place:
-        return Place(told_of, self.fabric.space(told_of.id), self.images.folder_of(told_of.id), layers)
+    def _place(self, told_of: wire.Identity, layers: Layers, primary: Eni | None = None) -> Place:
+        front = None
+        if primary is not None:
+            front = self.fabric.router(self._switches[primary.vswitch][0]).space, IPv4Address(primary.addresses[0])
+        return Place(told_of, self.fabric.space(told_of.id), self.images.folder_of(told_of.id), layers, front)
 
     def _start_again(self, told_of: wire.Identity, guest: Guest) -> None:
         guest.stop()
