@@ -58,6 +58,8 @@ table ip edge {{
     ip protocol icmp accept
     udp sport 68 udp dport 67 accept
     ip daddr {metadata} tcp dport 80 jump metadata
+    # What instances answer to the sandbox itself, which runs commands in them.
+    ip daddr != {metadata} tcp sport 22 accept
   }}
   chain forward {{
     type filter hook forward priority filter; policy accept;
