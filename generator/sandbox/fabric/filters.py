@@ -64,6 +64,7 @@ table ip edge {{
   chain forward {{
     type filter hook forward priority filter; policy accept;
     iifname "wan" meta mark != 1 drop
+    ip daddr 100.64.0.0/10 udp dport 53 reject with icmp type port-unreachable
     ip daddr 100.64.0.0/10 reject with icmp type net-unreachable
   }}
   chain leave {{

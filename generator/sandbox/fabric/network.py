@@ -37,6 +37,8 @@ _SWITCH_SYSCTLS = {
     "ipv4/conf/all/send_redirects": "0",
     "ipv4/conf/default/send_redirects": "0",
     "ipv4/conf/default/arp_ignore": "1",
+    # Whoever asks for what is not there is told so each time: a resolver that is not costs 5 s a question.
+    "ipv4/icmp_ratelimit": "0",
     **_FORWARD6,
     # Frames on a vSwitch are not the router's to filter.
     "bridge/bridge-nf-call-iptables": "0",
