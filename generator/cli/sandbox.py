@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +15,7 @@ from generator import console
 from generator.errors import MultieipError, PrerequisiteError, UsageError
 
 if TYPE_CHECKING:
-    from generator.sandbox.settings import Home
+    from generator.sandbox.settings import Home, PublicImage
 
 FOLDER = "build/sandbox"
 Dir = Annotated[
@@ -22,6 +24,24 @@ Dir = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 Instance = Annotated[str, typer.Argument(metavar="INSTANCE", help="An instance's id or name.")]
+
+
+class Backend(StrEnum):
+    """What instances are."""
+
+    CONTAINER = "container"
+    QEMU = "qemu"
+
+
+_PROGRAMS = {
+    Backend.CONTAINER: ("systemd-nspawn",),
+    Backend.QEMU: ("qemu-system-x86_64", "qemu-img", "tc", "ssh", "ssh-keygen"),
+}
+# ECS's names of images and families, but for what it keeps for itself.
+_IMAGE_NAME = r"(?!aliyun|acs:)[^\W\d_][\w.:-]{1,127}"
+# Seconds for a disk to be copied or taken apart.
+_IMPORT = 900
+_MADE = {"none": "without instances", "container": "with containers", "qemu": "with virtual machines"}
 
 
 def register(app: typer.Typer) -> None:
@@ -36,6 +56,7 @@ def register(app: typer.Typer) -> None:
         ("shell", shell),
         ("logs", logs),
         ("inject", inject),
+        ("import", import_),
         ("reset", reset),
     ):
         settings = {"allow_interspersed_args": False} if name == "exec" else {}
@@ -46,64 +67,90 @@ def register(app: typer.Typer) -> None:
 def up(  # noqa: PLR0917 - options of a command line
     folder: Dir = Path(FOLDER),
     api_only: Annotated[bool, typer.Option("--api-only", help="No instances, no packets: needs no root.")] = False,
+    backend: Annotated[
+        Backend | None,
+        typer.Option(help="Instances are containers, or machines in QEMU that boot the image's kernel.  [container]"),
+    ] = None,
     image: Annotated[
         list[str] | None, typer.Option("--image", metavar="SPEC", help="Image specs whose base is a public image.")
     ] = None,
-    port: Annotated[int, typer.Option(help="The API's port on loopback; 0 takes a free one.")] = 0,
-    eips: Annotated[int, typer.Option(help="The account's quota of EIPs.")] = 20,
-    speed: Annotated[float, typer.Option(help="How fast the clock runs: 10 makes a minute 6 seconds.")] = 1.0,
-    no_throttling: Annotated[bool, typer.Option("--no-throttling", help="Count no calls.")] = False,
-    seed: Annotated[int, typer.Option(help="What all names come from.")] = 0,
+    port: Annotated[int | None, typer.Option(help="The API's port on loopback, instead of a free one.")] = None,
+    eips: Annotated[int | None, typer.Option(min=0, help="The account's quota of EIPs, instead of 20.")] = None,
+    speed: Annotated[
+        float | None, typer.Option(min=0.001, help="How fast the clock runs: 10 makes a minute 6 seconds.")
+    ] = None,
+    throttle: Annotated[bool | None, typer.Option("--throttle/--no-throttle", help="Count calls a minute.")] = None,
+    seed: Annotated[int | None, typer.Option(help="What all names come from, instead of chance.")] = None,
     json: Json = False,
 ) -> None:
-    """Start a sandbox, or go on with the one that is there, with its instances as they were."""
+    """Start a sandbox, or go on with the one that was there, with its instances and as it was asked to be then."""
     from generator.sandbox import local  # noqa: PLC0415
-    from generator.sandbox.settings import Home, Settings  # noqa: PLC0415
+    from generator.sandbox.settings import Home  # noqa: PLC0415
 
     home = Home(folder)
-    if running := local.status(home):
-        _show_up(home, running, json, "runs already")
+    kept, running = home.load(), local.status(home)
+    given = {"port": port, "eips": eips, "speed": speed, "throttle": throttle, "seed": seed}
+    asked = {name: value for name, value in given.items() if value is not None}
+    if not running:
+        settings = _settings(kept, api_only, image, asked)
+        with console.step("starting the sandbox"):
+            running = local.up(home, settings)
+        _show_up(home, running, json, "serves")
         return
-    kept = home.load()
-    if speed <= 0:
-        raise UsageError("--speed must be more than 0")
-    asked = Settings(
-        backend="none" if api_only else "container",
-        port=port or (kept.port if kept else 0),
-        seed=seed,
-        speed=speed,
-        throttle=not no_throttling,
-        eips=eips,
-        images=() if api_only else _public_images(image or ["debian-12"]),
-    )
-    if kept and (kept.backend == "none") != api_only:
+    others = [name for name, value in asked.items() if kept and getattr(kept, name) != value]
+    if others or image or (kept and api_only != (kept.backend == "none") and api_only):
         raise UsageError(
-            f"the sandbox in {folder} was made {'with' if api_only else 'without'} instances",
-            hint="`multieip sandbox down`, remove the folder, or name another --dir",
+            f"the sandbox in {folder} runs already, and was asked to be another one",
+            hint="`multieip sandbox down` first, or name another --dir",
         )
-    with console.step("starting the sandbox"):
-        running = local.up(home, asked)
-    _show_up(home, running, json, "serves")
+    _show_up(home, running, json, "runs already")
 
 
-def _public_images(specs: list[str]) -> Any:
-    """Return what instances can be launched from: the local bases of specs; made where the cache has none."""
-    from generator.image import base  # noqa: PLC0415
+def _settings(kept: Settings | None, api_only: bool, images: list[str] | None, asked: dict[str, Any]) -> Settings:
+    """Return what a sandbox shall be: what it was, changed by what is asked."""
+    import secrets  # noqa: PLC0415
+    from dataclasses import replace  # noqa: PLC0415
+
+    from generator.sandbox.settings import Settings  # noqa: PLC0415
+
+    if kept is None:
+        # Names that come again in another sandbox would be taken for what they were in this one.
+        backend = "none" if api_only else "container"
+        kept = Settings(backend=backend, seed=secrets.randbelow(2**31), images=())
+        images = images or ["debian-12"]
+    elif api_only and kept.backend != "none":
+        raise UsageError("this sandbox was made with instances", hint="name another --dir for one without")
+    if kept.backend == "none" and images and not api_only:
+        raise UsageError("this sandbox was made without instances", hint="name another --dir for one with them")
+    settings = replace(kept, **asked)
+    if kept.backend == "none":
+        return settings
+    return replace(settings, images=_public_images(images) if images else kept.images)
+
+
+def _public_images(specs: list[str], backend: Backend) -> tuple[tuple[PublicImage, ...], str]:
+    """Return the local bases of specs, made where the cache has none, and what QEMU runs them in."""
+    from generator.image import accelerator, base  # noqa: PLC0415
     from generator.run import need  # noqa: PLC0415
     from generator.sandbox.settings import PublicImage  # noqa: PLC0415
     from generator.spec.image import load  # noqa: PLC0415
 
     if os.geteuid() != 0:
         raise PrerequisiteError("instances and packets need root", hint="use sudo, or --api-only")
-    for program in ("ip", "bridge", "nft", "nsenter", "unshare", "dnsmasq", "systemd-nspawn"):
+    for program in ("ip", "bridge", "nft", "nsenter", "unshare", "dnsmasq", *_PROGRAMS[backend]):
         need(program)
     found = []
     for name in specs:
         spec = load(name)
         if spec.base.ecs.family is None:
             raise UsageError(f"{name} names its base on ECS by id, and the sandbox knows images by family")
-        found.append(PublicImage(spec.base.ecs.family, f"local-{spec.name}", (os.fspath(base.folder(spec)),)))
-    return tuple(found)
+        system = base.folder(spec) if backend is Backend.CONTAINER else base.disk(spec)
+        found.append(PublicImage(spec.base.ecs.family, f"local-{spec.name}", (os.fspath(system),)))
+    runs_in = "tcg"
+    if backend is Backend.QEMU:
+        made_here = next((spec for spec in map(load, specs) if spec.base.local and spec.base.local.suite), None)
+        runs_in = accelerator.accelerator(base.kernel(made_here) if made_here else base.any_kernel())
+    return tuple(found), runs_in
 
 
 def _show_up(home: Home, running: Any, json: bool, what: str) -> None:
@@ -190,7 +237,10 @@ def shell(instance: Instance, folder: Dir = Path(FOLDER)) -> None:
     if not enter:
         raise MultieipError(f"{instance} does not run, or lets nobody in but by SSH")
     kept = {name: os.environ[name] for name in ("TERM", "LANG") if name in os.environ}
-    _become([*enter, "/bin/sh", "-c", "cd; exec bash -l"], {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", **kept})
+    _become(
+        [*enter, "/bin/sh", "-c", "cd; exec bash -l"],
+        {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", **kept},
+    )
 
 
 def logs(
@@ -251,6 +301,40 @@ def inject(  # noqa: PLR0917 - options of a command line
         status=http_status,
     )
     console.say(f"✓ {waiting} faults wait")
+
+
+def import_(  # noqa: PLR0917 - options of a command line
+    disk: Annotated[str, typer.Argument(metavar="DISK", help="A qcow2 file, or the name of an image or its spec.")],
+    name: Annotated[str, typer.Option(help="The image's name; without one that of the disk.")] = "",
+    family: Annotated[str, typer.Option(help="The image's family.")] = "",
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where images were built.")] = Path("build"),
+    folder: Dir = Path(FOLDER),
+    json: Json = False,
+) -> None:
+    """Have a golden disk that was built on this machine be an image of the account."""
+    from generator.image import catalogue  # noqa: PLC0415
+    from generator.sandbox import local  # noqa: PLC0415
+    from generator.sandbox.instances import disks  # noqa: PLC0415
+    from generator.sandbox.settings import Home  # noqa: PLC0415
+
+    home = Home(folder)
+    local.need(home)
+    path = Path(disk) if Path(disk).is_file() else catalogue.newest(out, disk)
+    called = name or (path.parent.name if path.name == catalogue.DISK else path.stem)
+    for text in (called, family):
+        if text and not re.fullmatch(_IMAGE_NAME, text):
+            raise UsageError(
+                f"{text!r} is no name of an image", hint="2 to 128 letters, digits, . _ : -, a letter first"
+            )
+    size = -(-disks.check(path) // 2**30)
+    with console.step(f"importing {path}"):
+        made = local.ask(
+            home, "import", timeout=_IMPORT, disk=os.fspath(path.resolve()), name=called, family=family, size=size
+        )
+    if json:
+        console.out_json(made)
+    else:
+        console.say(f"✓ {made['id']} ({made['name']})")
 
 
 def reset(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import json
 import os
 import socket
@@ -19,13 +20,14 @@ Handler = Callable[[Mapping[str, Any]], Any]
 
 
 async def serve(path: Path, handlers: Mapping[str, Handler]) -> asyncio.Server:
-    """Answer `{"verb": …, …}` with what the verb's handler returns, or with the error that it raised."""
+    """Answer `{"verb": …, …}` with what the verb's handler returns or awaits, or with the error that it raised."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             asked = json.loads(await reader.readuntil(b"\n"))
             try:
-                said = {"answer": handlers[asked.pop("verb")](asked)}
+                told = handlers[asked.pop("verb")](asked)
+                said = {"answer": await told if inspect.isawaitable(told) else told}
             except MultieipError as failure:
                 said = {"error": failure.message, "hint": failure.hint}
             writer.write(json.dumps(said).encode() + b"\n")

@@ -24,6 +24,7 @@ from generator.sandbox.server import Server
 from generator.sandbox.settings import Home, Settings
 
 if TYPE_CHECKING:
+    from generator.sandbox.instances.guest import Backend
     from generator.sandbox.instances.plane import DataPlane
 
 LOG = logging.getLogger("multieip.sandbox")
@@ -151,6 +152,20 @@ class Daemon:
                     return {"enter": list(guest.enter), "console": str(guest.console)}
         raise UsageError(f"there is no instance {wanted}", hint="`multieip sandbox status` lists them")
 
+    async def say_import(self, asked: Mapping[str, Any]) -> Any:
+        """Make an image of the account's own of a disk of this machine; answer with its id when it is ready."""
+        if self.plane is None:
+            raise UsageError("nothing boots in this sandbox", hint="it was made with --api-only")
+        home = self.account.home
+        image = self.account.add_own_image(asked["name"], asked["family"], asked["size"], ready=False)
+        try:
+            await asyncio.to_thread(self.plane.adopt, image, Path(asked["disk"]))
+        except BaseException:
+            self.account.drop_image(home, image)
+            raise
+        self.account.finish_image(home, image)
+        return {"id": image, "name": asked["name"], "family": asked["family"], "region": home}
+
     def say_inject(self, asked: Mapping[str, Any]) -> Any:
         """Have something go wrong."""
         self.account.faults.add(Fault(**{**asked, "kind": Kind(asked["kind"])}))
@@ -176,11 +191,19 @@ def _plane(home: Home, settings: Settings) -> DataPlane | None:
     if settings.backend == "none":
         return None
     from generator.sandbox.fabric.fabric import Fabric  # noqa: PLC0415 - the API alone needs none of this
-    from generator.sandbox.instances.containers import Containers  # noqa: PLC0415
     from generator.sandbox.instances.images import ImageStore  # noqa: PLC0415
     from generator.sandbox.instances.plane import DataPlane  # noqa: PLC0415
 
-    return DataPlane(Fabric(home.prefix), Containers(), ImageStore(home.folder, home.folder / "instances"))
+    backend: Backend
+    if settings.backend == "qemu":
+        from generator.sandbox.instances.machines import Machines  # noqa: PLC0415
+
+        backend = Machines(home.folder, settings.accelerator)
+    else:
+        from generator.sandbox.instances.containers import Containers  # noqa: PLC0415
+
+        backend = Containers()
+    return DataPlane(Fabric(home.prefix), backend, ImageStore(home.folder, home.folder / "instances"))
 
 
 def main() -> None:

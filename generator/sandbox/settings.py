@@ -35,6 +35,7 @@ class Settings:
 
     `port` 0 takes a free one at the first start and keeps it. `speed` is how fast its clock runs against real time.
     `throttle` counts calls as the cloud does; `eips` is the account's quota of EIPs.
+    `accelerator` is what virtual machines run in, kvm or tcg.
     """
 
     backend: str = "container"
@@ -45,6 +46,7 @@ class Settings:
     throttle: bool = True
     eips: int = 20
     uplink: bool = False
+    accelerator: str = "tcg"
     images: tuple[PublicImage, ...] = field(default=())
 
 

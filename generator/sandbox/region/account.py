@@ -138,12 +138,21 @@ class Account:
                     if image.owner == "system" and image.id not in ids:
                         region.drop(image)
 
-    def add_own_image(self, name: str, family: str, size: int) -> str:
-        """Show a disk of this machine as an image of the account's own in the home region; return its id."""
+    def add_own_image(self, name: str, family: str, size: int, *, ready: bool = True) -> str:
+        """Show a disk of this machine as an image of the account's own in the home region; return its id.
+
+        `size` is in GiB. One that is not `ready` waits for `finish_image` or `drop_image`.
+        """
         now, region = self.clock.now(), self.regions[self.home]
+        if any(image.name == name and image.status != "CreateFailed" for image in region.all(Image)):
+            raise UsageError(f"there is an image {name} already", hint="pass another --name, or delete that one")
         with self.transaction():
             image, snapshot = self.ids.new("m"), self.ids.new("s")
-            region.put(Snapshot(snapshot, f"SnapshotForImage-{image}", "", "", size, "accomplished", now))
+            region.put(
+                Snapshot(
+                    snapshot, f"SnapshotForImage-{image}", "", "", size, "accomplished" if ready else "progressing", now
+                )
+            )
             region.put(
                 Image(
                     id=image,
@@ -157,12 +166,21 @@ class Account:
                     boot_mode="BIOS",
                     size=size,
                     snapshot=snapshot,
-                    status="Available",
+                    status="Available" if ready else "Creating",
                     created=now,
                     imds="v2",
                 )
             )
         return image
+
+    def drop_image(self, region: str, image: str) -> None:
+        """Show an image no more of which nothing became."""
+        where = self.regions[region]
+        with self.transaction():
+            if found := where.find(Image, image):
+                where.drop(found)
+                if snapshot := where.find(Snapshot, found.snapshot):
+                    where.drop(snapshot)
 
     # What a plane reports
 
