@@ -15,7 +15,7 @@ from generator import console
 from generator.errors import MultieipError, PrerequisiteError, UsageError
 
 if TYPE_CHECKING:
-    from generator.sandbox.settings import Home, PublicImage
+    from generator.sandbox.settings import Home, PublicImage, Settings
 
 FOLDER = "build/sandbox"
 Dir = Annotated[
@@ -89,16 +89,16 @@ def up(  # noqa: PLR0917 - options of a command line
 
     home = Home(folder)
     kept, running = home.load(), local.status(home)
-    given = {"port": port, "eips": eips, "speed": speed, "throttle": throttle, "seed": seed}
+    kind = "none" if api_only else backend.value if backend else None
+    given = {"backend": kind, "port": port, "eips": eips, "speed": speed, "throttle": throttle, "seed": seed}
     asked = {name: value for name, value in given.items() if value is not None}
     if not running:
-        settings = _settings(kept, api_only, image, asked)
+        settings = _settings(kept, asked, image)
         with console.step("starting the sandbox"):
             running = local.up(home, settings)
         _show_up(home, running, json, "serves")
         return
-    others = [name for name, value in asked.items() if kept and getattr(kept, name) != value]
-    if others or image or (kept and api_only != (kept.backend == "none") and api_only):
+    if image or any(getattr(kept, name) != value for name, value in asked.items()):
         raise UsageError(
             f"the sandbox in {folder} runs already, and was asked to be another one",
             hint="`multieip sandbox down` first, or name another --dir",
@@ -106,7 +106,7 @@ def up(  # noqa: PLR0917 - options of a command line
     _show_up(home, running, json, "runs already")
 
 
-def _settings(kept: Settings | None, api_only: bool, images: list[str] | None, asked: dict[str, Any]) -> Settings:
+def _settings(kept: Settings | None, asked: dict[str, Any], images: list[str] | None) -> Settings:
     """Return what a sandbox shall be: what it was, changed by what is asked."""
     import secrets  # noqa: PLC0415
     from dataclasses import replace  # noqa: PLC0415
@@ -115,17 +115,14 @@ def _settings(kept: Settings | None, api_only: bool, images: list[str] | None, a
 
     if kept is None:
         # Names that come again in another sandbox would be taken for what they were in this one.
-        backend = "none" if api_only else "container"
-        kept = Settings(backend=backend, seed=secrets.randbelow(2**31), images=())
+        kept = Settings(backend=asked.get("backend", "container"), seed=secrets.randbelow(2**31))
         images = images or ["debian-12"]
-    elif api_only and kept.backend != "none":
-        raise UsageError("this sandbox was made with instances", hint="name another --dir for one without")
-    if kept.backend == "none" and images and not api_only:
-        raise UsageError("this sandbox was made without instances", hint="name another --dir for one with them")
+    if asked.get("backend", kept.backend) != kept.backend:
+        raise UsageError(f"this sandbox was made {_MADE[kept.backend]}", hint="name another --dir for another kind")
     settings = replace(kept, **asked)
-    if kept.backend == "none":
+    if kept.backend == "none" or not images:
         return settings
-    return replace(settings, images=_public_images(images) if images else kept.images)
+    return replace(settings, images=_public_images(images, Backend(kept.backend)))
 
 
 def _public_images(specs: list[str], backend: Backend) -> tuple[tuple[PublicImage, ...], str]:
