@@ -122,7 +122,8 @@ def _settings(kept: Settings | None, asked: dict[str, Any], images: list[str] | 
     settings = replace(kept, **asked)
     if kept.backend == "none" or not images:
         return settings
-    return replace(settings, images=_public_images(images, Backend(kept.backend)))
+    public, runs_in = _public_images(images, Backend(kept.backend))
+    return replace(settings, images=public, accelerator=runs_in)
 
 
 def _public_images(specs: list[str], backend: Backend) -> tuple[tuple[PublicImage, ...], str]:

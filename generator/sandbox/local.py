@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,8 @@ def reset(home: Home) -> Any:
     for path in home.folder.iterdir():
         if path != home.settings:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    return up(home, settings)
+    # Another seed: an id of before must not come again and mean something else.
+    return up(home, replace(settings, seed=settings.seed + 1))
 
 
 def _wait_for_end(pid: int) -> None:
