@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -10,7 +9,6 @@ from generator.cloud.eips import Eip
 from generator.cloud.enis import Eni
 from generator.fleet.desired import Desired
 from generator.fleet.matching import Machines
-from generator.fleet.names import Place
 from generator.fleet.observe import Observed
 
 
@@ -173,15 +171,3 @@ def _disagreement(eni: Eni, found: PrivateIp, bound: Eip | None, shown: str) -> 
     if shown != bound.id:
         return f"{found.public} is for {found.ip} of {eni.id}, whose ENI shows {shown or 'no EIP'} there"
     return ""
-
-
-def places(picture: Picture) -> dict[Place, PrivateIp]:
-    """Return what is on each place that has an EIP."""
-    found: dict[Place, PrivateIp] = {}
-    counted: dict[tuple[int, int], int] = defaultdict(int)
-    for machine in picture.machines:
-        for nic, address in machine.mapped():
-            number = counted[machine.slot, nic.index]
-            counted[machine.slot, nic.index] = number + 1
-            found[Place(machine.slot, nic.index, number)] = address
-    return found

@@ -55,7 +55,8 @@ def assert_exact(cloud: Cloud, spec: FleetSpec) -> None:
     assert {eni.status for eni in enis} == {"InUse"}
     assert len(eips) == spec.total_eips
     assert {eip.status for eip in eips} <= {"InUse"}
-    assert all(dict(record.tags)[names.FLEET] == spec.name for record in (*instances, *enis, *eips))
+    for tags in ({one.tags for one in instances}, {one.tags for one in enis}, {one.tags for one in eips}):
+        assert {dict(one)[names.FLEET] for one in tags} == {spec.name}
     assert not any(eni.delete_on_release for eni in enis if eni.type == "Secondary")
     for instance in instances:
         held = region.enis_of(instance.id)

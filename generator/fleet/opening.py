@@ -1,0 +1,72 @@
+"""From the name of a fleet spec to all that the verbs work with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from generator.cloud.client import Cloud, Conduct, Observer, Pace
+from generator.fleet import quotas
+from generator.fleet.desired import Desired, desired
+from generator.fleet.observe import Observed, observe
+from generator.fleet.picture import Picture, picture
+from generator.render.launch import user_data
+from generator.spec import fleet as specs
+from generator.spec import image as image_specs
+from generator.spec import source
+from generator.spec.findings import Finding, Problem, ordered
+from generator.spec.fleet import FleetSpec
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A fleet's file that was read: the spec, and the user-data of its instances before Base64."""
+
+    path: str
+    spec: FleetSpec
+    user_data: bytes
+    warnings: tuple[Finding, ...]
+
+    def findings(self, problems: Iterable[Problem]) -> tuple[Finding, ...]:
+        """Put problems at their places in the file, beside the warnings that it has by itself."""
+        document, _ = source.read(specs.resolve(self.path))
+        found = map(document.finding, problems) if document else ()
+        return ordered((*self.warnings, *found))
+
+
+def read(name: str | os.PathLike[str]) -> Opened:
+    """Read a fleet's file; `FindingsError` with every finding when there is an error among them."""
+    path = specs.resolve(name)
+    spec = specs.load(path)
+    image = image_specs.load(spec.image_spec) if spec.image_spec else None
+    _, found = specs.examine(path)
+    return Opened(str(path), spec, user_data(spec, image), found)
+
+
+def connect(spec: FleetSpec, observer: Observer | None = None) -> Cloud:
+    """Return the clients for a fleet's region, by the clock that $MULTIEIP_CLOCK tells."""
+    return Cloud(spec.region, Pace(factor=quotas.clock()), Conduct(observe=observer))
+
+
+def wanted(cloud: Cloud, opened: Opened) -> Desired:
+    """Return what a fleet should be; `CloudRefusedError` for an image or a vSwitch that is not there."""
+    return desired(cloud, opened.spec, opened.user_data)
+
+
+def seen(cloud: Cloud, desired: Desired) -> Observed:
+    """Return what there is of a fleet now. A few reads."""
+    return observe(
+        cloud,
+        desired.fleet,
+        eni_names=[eni.name for eni in desired.enis[1:] if not eni.existing],
+        eni_ids=[eni.existing for eni in desired.enis if eni.existing],
+        eip_ids=desired.eip_ids,
+        with_rules=bool(desired.rules),
+    )
+
+
+def pictured(cloud: Cloud, opened: Opened) -> Picture:
+    """Return a fleet as it is now, instance by instance."""
+    goal = wanted(cloud, opened)
+    return picture(goal, seen(cloud, goal))
