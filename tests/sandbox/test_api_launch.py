@@ -194,3 +194,76 @@ def test_private_ips_of_one_s_choice_are_kept_free_for_the_eni_that_names_them(c
     primary, secondary = cloud.enis(key)
     assert secondary.private_ip_address == "172.16.0.1"
     assert primary.private_ip_address == "172.16.0.2"
+
+
+# Attributes and prices
+
+
+def test_attributes_of_an_instance_change(cloud: Cloud) -> None:
+    (key,) = cloud.launch(deletion_protection=True, instance_name="before")
+    vpc = "vpc-bp1sandbox"
+    other = cloud.do("CreateSecurityGroup", region_id=REGION, vpc_id=vpc).security_group_id
+    assert refusal(lambda: cloud.do("DeleteInstance", instance_id=key, force=True))[0] == (
+        "InvalidOperation.DeletionProtection"
+    )
+    cloud.do(
+        "ModifyInstanceAttribute",
+        instance_id=key,
+        instance_name="after",
+        host_name="after",
+        description="it changed",
+        deletion_protection=False,
+        user_data="I2Nsb3VkLWNvbmZpZwo=",
+        security_group_ids=[other],
+    )
+    one = cloud.do("DescribeInstanceAttribute", instance_id=key)
+    assert (one.instance_name, one.host_name, one.description) == ("after", "after", "it changed")
+    assert one.security_group_ids.security_group_id == [other]
+    assert one.vpc_attributes.vpc_id == vpc
+    assert cloud.do("DescribeUserData", region_id=REGION, instance_id=key).user_data == "I2Nsb3VkLWNvbmZpZwo="
+    cloud.do("DeleteInstance", instance_id=key, force=True)
+    cloud.until(lambda: cloud.status(key) is None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"instance_name": "7"}, "InvalidInstanceName.Malformed"),
+        ({"instance_name": "web-[1,2]"}, "InvalidInstanceName.Malformed"),
+        ({"host_name": "-"}, "InvalidHostName.Malformed"),
+        ({"user_data": "###"}, "InvalidUserData.Base64FormatInvalid"),
+        ({"security_group_ids": ["sg-nothing"]}, "InvalidSecurityGroupId.NotFound"),
+        ({"password": "secret"}, "Sandbox.NotEmulated"),
+        ({"instance_id": "i-nothing"}, "InvalidInstanceId.NotFound"),
+        ({"deletion_protection": True}, "InvalidChargeType.ValueNotSupported"),
+    ],
+)
+def test_attributes_that_cannot_be_are_refused(cloud: Cloud, changes: dict[str, Any], code: str) -> None:
+    (key,) = cloud.launch(spot_strategy="SpotAsPriceGo")
+    assert refusal(lambda: cloud.do("ModifyInstanceAttribute", **{"instance_id": key, **changes}))[0] == code
+
+
+def price(cloud: Cloud, **changes: Any) -> float:
+    parameters = {"region_id": REGION, "instance_type": "ecs.g7.large", **changes}
+    shown = cloud.do("DescribePrice", **parameters).price_info.price
+    assert shown.currency == "CNY"
+    assert round(sum(part.trade_price for part in shown.detail_infos.detail_info), 6) == shown.trade_price
+    return float(shown.trade_price)
+
+
+def test_prices_grow_with_what_is_asked_for(cloud: Cloud) -> None:
+    plain = price(cloud)
+    assert price(cloud, amount=10) == pytest.approx(10 * plain)
+    assert price(cloud, instance_type="ecs.g7.xlarge") > plain
+    assert price(cloud, data_disk=[{"Category": "cloud_essd", "Size": 500, "PerformanceLevel": "PL2"}]) > plain
+    assert price(cloud, system_disk={"Category": "cloud_essd", "Size": 100}) > plain
+    assert price(cloud, spot_strategy="SpotAsPriceGo", spot_duration=1) < plain
+    for changes, code in (
+        ({"instance_type": "ecs.nothing"}, "InvalidInstanceType.ValueNotSupported"),
+        ({"instance_type": None}, "MissingParameter"),
+        ({"amount": 1001}, "InvalidParameter"),
+        ({"image_id": "m-nothing"}, "InvalidImageId.NotFound"),
+        ({"zone_id": "cn-atlantis-a"}, "InvalidZoneId.NotFound"),
+        ({"resource_type": "ddh"}, "InvalidParameter"),
+    ):
+        assert refusal(lambda c=changes: price(cloud, **c))[0] == code  # type: ignore[misc]

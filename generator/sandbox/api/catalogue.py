@@ -2,6 +2,7 @@
 
 from generator.sandbox.api.call import ACTIONS
 from generator.sandbox.api.ecs import (
+    attributes,
     commands,
     disks,
     enis,
@@ -12,11 +13,13 @@ from generator.sandbox.api.ecs import (
     launch,
     places,
     power,
+    prices,
     tags,
 )
 from generator.sandbox.api.vpc import eips, gateways, networks
 
 FAMILIES = (
+    attributes,
     commands,
     disks,
     enis,
@@ -27,6 +30,7 @@ FAMILIES = (
     launch,
     places,
     power,
+    prices,
     tags,
     eips,
     gateways,

@@ -26,7 +26,7 @@ from generator.sandbox.region.model import Disk, Image, Instance
 CATEGORIES = ("cloud_essd", "cloud_efficiency", "cloud_ssd", "cloud_auto")
 # Categories that the sandbox's instance types do not have: the documentation gives them to others.
 _OTHERS = ("cloud", "cloud_essd_entry")
-_LEVELS = ("PL0", "PL1", "PL2", "PL3")
+LEVELS = ("PL0", "PL1", "PL2", "PL3")
 # The SDK's documentation of RunInstances, in GiB: the least of each performance level, and the most of all.
 _LEAST = {"PL0": 1, "PL1": 20, "PL2": 461, "PL3": 1261}
 _LEAST_OF_CATEGORY = {"cloud_auto": 1}
@@ -35,7 +35,7 @@ _MOST_SYSTEM, _MOST_DATA = 2048, 65_536
 _MOST_DISKS = 16
 _NAME = matching(r"(?!https?://)[^\W\d_][\w.:-]{1,127}", "InvalidDiskName.Malformed")
 _DESCRIPTION = matching(r"(?!https?://).{2,256}", "InvalidDiskDescription.Malformed")
-_LEVEL = one_of(*_LEVELS, code="InvalidPerformanceLevel.Malformed")
+_LEVEL = one_of(*LEVELS, code="InvalidPerformanceLevel.Malformed")
 _BOTH = ("Category", "Size", "PerformanceLevel", "DiskName", "Description")
 
 # What RunInstances and CreateInstance take of disks; RunInstances encrypts system disks too.
@@ -100,21 +100,26 @@ def _data(given: Mapping[str, Any]) -> NewDisk:
 
 
 def _new(given: Mapping[str, Any], size: int) -> NewDisk:
-    # Without a category instance types of today get a cloud_essd of PL0, one that is asked for is PL1.
     category = given.get("Category", "cloud_essd")
     if category in _OTHERS:
         why = "The instance type does not support this disk category."
         raise ApiError("InvalidInstanceType.NotSupportDiskCategory", why, 403)
-    level = given.get("PerformanceLevel", "PL1" if "Category" in given else "PL0")
     return NewDisk(
         category=category,
-        level=level if category == "cloud_essd" else "",
+        level=level_of(given),
         size=size,
         name=given.get("DiskName", ""),
         description=given.get("Description", ""),
         encrypted=str(given.get("Encrypted", "")).lower() == "true",
         delete_with_instance=given.get("DeleteWithInstance", True),
     )
+
+
+def level_of(given: Mapping[str, Any]) -> str:
+    """Return the performance level of a disk that a call asks for, empty for categories that have none."""
+    # Without a category instance types of today get a cloud_essd of PL0, one that is asked for is PL1.
+    level = given.get("PerformanceLevel", "PL1" if "Category" in given else "PL0")
+    return str(level) if given.get("Category", "cloud_essd") == "cloud_essd" else ""
 
 
 def _least(disk: NewDisk) -> int:

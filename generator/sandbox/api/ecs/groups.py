@@ -242,7 +242,7 @@ def _revoke(call: Call, direction: str) -> Body:
 
 
 # Of an ENI: https://www.alibabacloud.com/help/en/ecs/user-guide/limitations, the default for one user.
-_MOST_GROUPS = 5
+MOST_GROUPS = 5
 
 
 @action("ecs", "JoinSecurityGroup", required="RegionId SecurityGroupId", takes="InstanceId NetworkInterfaceId")
@@ -253,9 +253,9 @@ def join_security_group(call: Call) -> Body:
         raise ApiError("InvalidOperation.VpcMismatch", "The security group is not of the ENI's VPC.", 403)
     if group.id in eni.groups:
         raise ApiError("InvalidInstanceId.AlreadyExists", "The specified instance is in the group already.")
-    if len(eni.groups) >= _MOST_GROUPS:
+    if len(eni.groups) >= MOST_GROUPS:
         raise ApiError("JoinedGroupLimitExceed", "It has joined the maximum number of security groups.", 403)
-    _regroup(call, eni, (*eni.groups, group.id))
+    regroup(call, eni, (*eni.groups, group.id))
     return {}
 
 
@@ -267,7 +267,7 @@ def leave_security_group(call: Call) -> Body:
         raise ApiError("InstanceNotInSecurityGroup", "The instance is not in the group.", 403)
     if len(eni.groups) == 1:
         raise ApiError("InstanceLastSecurityGroup", "The group is the last one of the instance.", 403)
-    _regroup(call, eni, tuple(one for one in eni.groups if one != group.id))
+    regroup(call, eni, tuple(one for one in eni.groups if one != group.id))
     return {}
 
 
@@ -282,7 +282,8 @@ def _member(call: Call) -> Eni:
     return call.region.enis_of(lookup.instance(call, instance).id)[0]
 
 
-def _regroup(call: Call, eni: Eni, groups: tuple[str, ...]) -> None:
+def regroup(call: Call, eni: Eni, groups: tuple[str, ...]) -> None:
+    """Have an ENI be in these groups."""
     call.region.put(replace(eni, groups=groups))
     if eni.type == "Primary":
         # The groups that are shown of an instance are those of its primary ENI.

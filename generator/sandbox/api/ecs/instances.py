@@ -58,7 +58,7 @@ def describe_instances(call: Call) -> Body:
     if not _ONLY_PAGES.issuperset(call.parameters):
         found = [one for one in found if _is_wanted(call, one)]
     page, fields = paging.either(call, found)
-    return {"Instances": [_shown(call, one) for one in page], **fields}
+    return {"Instances": [shown(call, one) for one in page], **fields}
 
 
 def _candidates(call: Call) -> list[Instance]:
@@ -103,7 +103,8 @@ def _has_addresses(call: Call, one: Instance) -> bool:
     return True
 
 
-def _shown(call: Call, one: Instance) -> dict[str, Any]:
+def shown(call: Call, one: Instance) -> dict[str, Any]:
+    """Return an instance as DescribeInstances shows it."""
     enis = call.region.enis_of(one.id)
     kind, image = TYPES[one.type], call.region.find(Image, one.image)
     primary = enis[0]

@@ -19,8 +19,9 @@ from generator.sandbox.region.seeding import TYPES, InstanceType
 
 # https://www.alibabacloud.com/help/en/ecs/user-guide/customize-the-initialization-configuration-for-an-instance
 MOST_USER_DATA = 32 * 1024
+DESCRIPTION = matching(r"(?!https?://).{2,256}", "InvalidDescription.Malformed")
 _SINGLE_LIMITS = {
-    "Description": matching(r"(?!https?://).{2,256}", "InvalidDescription.Malformed"),
+    "Description": DESCRIPTION,
     "HttpEndpoint": one_of("enabled", "disabled", code="InvalidHttpEndpoint.NotSupported"),
     "HttpTokens": one_of("optional", "required", code="InvalidHttpTokens.NotSupported"),
     "HttpPutResponseHopLimit": between(1, 64, "InvalidHttpPutResponseHopLimit.NotSupported"),
@@ -204,7 +205,7 @@ def _instance(call: Call, batch: _Batch, number: int) -> str:
             disk_category=system.category,
             visible=call.now + call.delays.visible,
             key_pair=call.text("KeyPairName"),
-            user_data=_user_data(call),
+            user_data=user_data(call),
             http_endpoint=call.text("HttpEndpoint", "enabled"),
             http_tokens=call.text("HttpTokens", "optional"),
             hop_limit=call.number("HttpPutResponseHopLimit", 1),
@@ -225,7 +226,8 @@ def _instance(call: Call, batch: _Batch, number: int) -> str:
     return key
 
 
-def _user_data(call: Call) -> str:
+def user_data(call: Call) -> str:
+    """Return the user-data of a call as it was given, Base64, or raise what is wrong with it."""
     text = call.text("UserData")
     try:
         raw = base64.b64decode(text, validate=True)
