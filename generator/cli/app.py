@@ -14,7 +14,7 @@ import typer
 
 import generator
 from generator import console
-from generator.cli import check, doctor, image, render, sandbox
+from generator.cli import check, doctor, fleet, image, render, sandbox
 from generator.errors import ExitCode, MultieipError
 
 APP = typer.Typer(
@@ -28,6 +28,7 @@ APP = typer.Typer(
 check.register(APP)
 render.register(APP)
 image.register(APP)
+fleet.register(APP)
 sandbox.register(APP)
 doctor.register(APP)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from generator.cloud.client import Cloud, Conduct, Observer, Pace
 from generator.fleet import quotas
 from generator.fleet.desired import Desired, desired
-from generator.fleet.observe import Observed, observe
+from generator.fleet.observe import look
 from generator.fleet.picture import Picture, picture
 from generator.render.launch import user_data
 from generator.spec import fleet as specs
@@ -54,19 +54,7 @@ def wanted(cloud: Cloud, opened: Opened) -> Desired:
     return desired(cloud, opened.spec, opened.user_data)
 
 
-def seen(cloud: Cloud, desired: Desired) -> Observed:
-    """Return what there is of a fleet now. A few reads."""
-    return observe(
-        cloud,
-        desired.fleet,
-        eni_names=[eni.name for eni in desired.enis[1:] if not eni.existing],
-        eni_ids=[eni.existing for eni in desired.enis if eni.existing],
-        eip_ids=desired.eip_ids,
-        with_rules=bool(desired.rules),
-    )
-
-
 def pictured(cloud: Cloud, opened: Opened) -> Picture:
     """Return a fleet as it is now, instance by instance."""
     goal = wanted(cloud, opened)
-    return picture(goal, seen(cloud, goal))
+    return picture(goal, look(cloud, goal))

@@ -136,7 +136,7 @@ def _nic(  # noqa: PLR0917 - a place and the views that it is looked up in
 
 
 def _due(listed: tuple[str, ...], eni: Eni, eips: int) -> set[str]:
-    """Return the private IPs of an ENI that should have an EIP: the first ones, in the order of the file if it has one."""
+    """Return the private IPs of an ENI that should have an EIP: the first ones, as the file lists them."""
     held = [address.ip for address in eni.addresses]
     return set(([ip for ip in listed if ip in held] if listed else held)[:eips])
 

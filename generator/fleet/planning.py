@@ -9,6 +9,7 @@ from generator.cloud.client import Cloud
 from generator.fleet import checks, cost, opening, plan, preflight
 from generator.fleet.cost import Estimate
 from generator.fleet.diff import diff
+from generator.fleet.observe import look
 from generator.fleet.opening import Opened
 from generator.fleet.plan import SCHEMA_VERSION, Plan
 from generator.fleet.preflight import Unknown
@@ -58,7 +59,7 @@ def review(cloud: Cloud, opened: Opened) -> Review:
     if standing := tuple(checks.standing(spec, facts)):
         return Review(spec.name, spec.region, None, opened.findings(standing), facts.unknown, None)
     goal = opening.wanted(cloud, opened)
-    actions = diff(goal, opening.seen(cloud, goal))
+    actions = diff(goal, look(cloud, goal))
     return Review(
         fleet=spec.name,
         region=spec.region,
