@@ -210,10 +210,10 @@ def main() -> None:
     """Serve the sandbox of the folder that the command line names."""
     home = Home(Path(sys.argv[1]))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    settings = home.load()
-    if settings is None:
-        sys.exit(f"{home.folder} has no settings")
     try:
+        settings = home.load()
+        if settings is None:
+            raise MultieipError(f"{home.folder} has no settings")
         asyncio.run(_serve(home, settings))
     except MultieipError as failure:
         LOG.error("%s%s", failure.message, f" → {failure.hint}" if failure.hint else "")

@@ -14,6 +14,7 @@ from tests.lab.disturbances import BOOT
 from tests.lab.lab import Lab
 from tests.lab.layout import USUAL, Layout
 from tests.lab.needs import why_not
+from tests.lab.sandboxes import GoldenSandbox, Machines, golden_layers
 
 NewLab = Callable[..., Lab]
 
@@ -94,3 +95,39 @@ def lab(shared: Shared) -> Iterator[Lab]:
     lab = shared.get()
     yield lab
     lab.end_faults()
+
+
+@pytest.fixture(scope="session")
+def golden(base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """The layers of the golden image."""
+    return golden_layers(tmp_path_factory.mktemp("golden") / "rootfs", base)
+
+
+@pytest.fixture
+def new_sandbox(golden: tuple[str, str], tmp_path: Path) -> Iterator[Callable[[str], GoldenSandbox]]:
+    """Makes sandboxes of their own that are not started, in folders of these names; ends them."""
+    made: list[GoldenSandbox] = []
+
+    def make(name: str) -> GoldenSandbox:
+        made.append(GoldenSandbox(tmp_path / name, golden))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.down()
+
+
+@pytest.fixture(scope="session")
+def running(golden: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoldenSandbox]:
+    """A sandbox that runs, for tests whose instances are their own."""
+    sandbox = GoldenSandbox(tmp_path_factory.mktemp("running") / "sandbox", golden)
+    sandbox.begin()
+    yield sandbox
+    sandbox.down()
+
+
+@pytest.fixture
+def region(running: GoldenSandbox) -> Iterator[Machines]:
+    """The region of the running sandbox; what a test makes in it is gone after the test."""
+    with running.region() as region:
+        yield region

@@ -83,13 +83,6 @@ class Container:
 
     def start(self) -> None:
         """Begin to boot; returns when the container's init runs (time.monotonic() of that in `started_at`)."""
-        for path in (self.folder, *self.lowers):
-            # What separates trees and options for mount, and what quotes them.
-            if any(sign in str(path) for sign in ":,\\"):
-                raise MultieipError(
-                    f"{path} cannot be part of an overlay: it has a colon, comma or backslash in it",
-                    hint="choose another cache folder with MULTIEIP_CACHE",
-                )
         for path in (self.upper, self.folder / "work", self.folder / "root"):
             path.mkdir(parents=True, exist_ok=True)
         self.upper.chmod(0o755)
@@ -110,8 +103,8 @@ class Container:
         self._first_leader = int(self._await(_LEADER, _BOOT_TIMEOUT))
 
     def _command(self) -> list[str]:
-        lowers = ":".join(map(str, (self._layer, *self.lowers)))
-        options = f"lowerdir={lowers},upperdir={self.upper},workdir={self.folder / 'work'},index=off"
+        lowers = ":".join(self._link_lowers())
+        options = f"lowerdir={lowers},upperdir={self.upper.name},workdir=work,index=off"
         nspawn = [
             need("systemd-nspawn"),
             "--quiet",
@@ -129,11 +122,22 @@ class Container:
             "--timezone=off",
             "--link-journal=no",
         ]
-        mount = ["mount", "-t", "overlay", "overlay", "-o", options, str(self.folder / "root")]
+        enter = ["cd", str(self.folder)]
+        mount = ["mount", "-t", "overlay", "overlay", "-o", options, "root"]
         groups = [] if cgroups.managed() else cgroups.make(self.name)
         join = [f"echo $$ >{shlex.quote(str(group / 'cgroup.procs'))}" for group in groups]
-        script = " && ".join([*join, _PRIVATE_RUN, shlex.join(mount), f"exec {shlex.join(nspawn)}"])
+        script = " && ".join([*join, _PRIVATE_RUN, shlex.join(enter), shlex.join(mount), f"exec {shlex.join(nspawn)}"])
         return [need("unshare"), "--mount", "--propagation=private", "/bin/sh", "-c", script]
+
+    def _link_lowers(self) -> list[str]:
+        """Give the layers short names in the folder: options of a mount end at 4 KB, a layer's at a colon or comma."""
+        names = []
+        for number, layer in enumerate((self._layer, *self.lowers)):
+            link = self.folder / f"lower{number}"
+            link.unlink(missing_ok=True)
+            link.symlink_to(layer.absolute())
+            names.append(link.name)
+        return names
 
     def _await(self, key: str, timeout: float) -> str:
         said = self._notices.wait(key, timeout, lambda: self.running) if self._notices is not None else None
