@@ -50,10 +50,10 @@ def launch(desired: Desired, removal: bool) -> Result:
     sold_out: tuple[Offer, ...] = ()
     for number in range(MOST_ROUNDS):
         last = compare(desired)
-        if last.is_empty and not (removal and last.remove):
-            return Result(last, number)
         if last.remove and not removal:
             return Result(last, number, _less_is_wanted(desired, last))
+        if last.is_empty and not last.remove:
+            return Result(last, number)
         done = _Round(desired, run, queues, last, sold_out).go(removal=removal)
         if done.failure:
             return Result(last, number, done.failure)

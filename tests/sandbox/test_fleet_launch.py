@@ -1,0 +1,266 @@
+"""Launching fleets against the sandbox region: what is made, what is not made twice, and what a changed file changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from generator.errors import CloudRefusedError, MultieipError
+from generator.fleet import names
+from generator.fleet.launch import Report, compare, launch
+from generator.sandbox.region.behaviour import Behaviour
+from generator.sandbox.region.clock import Clock
+from generator.sandbox.region.model import Eip, Eni, Instance, SecurityGroup
+from generator.spec.fleet import FleetSpec
+from tests.sandbox.fleets import FAST, assert_exact, region_of, spec_of
+from tests.sandbox.region import GROUP, REGION, VSWITCH, Cloud, served
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    with served(clock=Clock(FAST), behaviour=Behaviour(eips=60)) as cloud:
+        monkeypatch.setenv("MULTIEIP_ENDPOINT", cloud.server.url)
+        monkeypatch.setenv("MULTIEIP_CLOCK", str(FAST))
+        yield cloud
+
+
+def go(spec: FleetSpec, folder: Path, **more: Any) -> Report:
+    return launch(spec, folder=folder, quiet=True, **more)
+
+
+def mapping(cloud: Cloud) -> dict[str, tuple[str, str]]:
+    """Return which ENI and private IP each EIP is on."""
+    return {eip.address: (eip.eni, eip.private_ip) for eip in region_of(cloud).all(Eip)}
+
+
+def test_a_fleet_is_launched_by_two_writes_for_each_eip_and_few_more(cloud: Cloud, tmp_path: Path) -> None:
+    spec = spec_of()
+    report = go(spec, tmp_path)
+    assert_exact(cloud, spec)
+    # RunInstances and the tags of the secondary ENIs.
+    assert report.writes == 2 * spec.total_eips + 2
+    assert report.actions.is_empty
+    assert not report.actions.drift
+
+
+def test_every_request_is_kept_with_its_request_id_and_no_parameter(cloud: Cloud, tmp_path: Path) -> None:
+    go(spec_of(), tmp_path)
+    lines = (tmp_path / "web" / "calls.jsonl").read_text().splitlines()
+    assert sum('"action": "AssociateEipAddress"' in line for line in lines) == 15
+    assert all('"request_id": ""' not in line for line in lines)
+    assert not any("multieip-no-account" in line for line in lines)
+
+
+def test_a_second_launch_makes_no_change_and_few_reads(cloud: Cloud, tmp_path: Path) -> None:
+    go(spec_of(), tmp_path)
+    before = mapping(cloud)
+    report = go(spec_of(), tmp_path)
+    assert (report.writes, report.rounds) == (0, 0)
+    assert report.reads <= 8
+    assert mapping(cloud) == before
+
+
+def test_a_launch_finds_by_tags_what_there_is_when_its_state_is_lost(cloud: Cloud, tmp_path: Path) -> None:
+    go(spec_of(), tmp_path / "one")
+    report = go(spec_of(), tmp_path / "other")
+    assert report.writes == 0
+
+
+def test_compare_says_what_a_launch_would_do_and_does_nothing(cloud: Cloud, tmp_path: Path) -> None:
+    _, _, actions = compare(spec_of())
+    assert actions.create == (1, 2, 3)
+    assert len(actions.allocate) == 15
+    assert not region_of(cloud).all(Instance)
+    go(spec_of(), tmp_path)
+    assert compare(spec_of())[2].is_empty
+
+
+def test_more_instances_are_added_and_nothing_else(cloud: Cloud, tmp_path: Path) -> None:
+    go(spec_of(count=2), tmp_path)
+    before = mapping(cloud)
+    report = go(spec_of(count=4), tmp_path)
+    assert_exact(cloud, spec_of(count=4))
+    assert before.items() <= mapping(cloud).items()
+    assert report.writes == 2 * 10 + 2
+
+
+def test_fewer_instances_need_a_word(cloud: Cloud, tmp_path: Path) -> None:
+    go(spec_of(), tmp_path)
+    before = mapping(cloud)
+    with pytest.raises(MultieipError, match="1 instances, 1 ENIs, 5 EIPs would go"):
+        go(spec_of(count=2), tmp_path)
+    assert mapping(cloud) == before
+    go(spec_of(count=2), tmp_path, removal=True)
+    assert_exact(cloud, spec_of(count=2))
+    assert mapping(cloud).items() <= before.items()
+
+
+def test_private_ips_and_eips_are_added_in_place(cloud: Cloud, tmp_path: Path) -> None:
+    go(spec_of(), tmp_path)
+    before = mapping(cloud)
+    more = spec_of(enis=[{"private_ips": 2}, {"private_ips": 5}])
+    report = go(more, tmp_path)
+    assert_exact(cloud, more)
+    assert before.items() <= mapping(cloud).items()
+    assert report.writes == 3 + 2 * 6
+
+
+def test_fewer_eips_are_taken_away_in_place(cloud: Cloud, tmp_path: Path) -> None:
+    go(spec_of(), tmp_path)
+    less = spec_of(enis=[{"private_ips": 1}, {"private_ips": 3, "eips": 1}])
+    go(less, tmp_path, removal=True)
+    assert_exact(cloud, less)
+
+
+def test_an_eni_is_added_to_instances_that_run(cloud: Cloud, tmp_path: Path) -> None:
+    go(spec_of(count=2), tmp_path)
+    before = mapping(cloud)
+    more = spec_of(count=2, enis=[{"private_ips": 2}, {"private_ips": 3}, {"private_ips": 2}])
+    go(more, tmp_path)
+    assert_exact(cloud, more)
+    assert before.items() <= mapping(cloud).items()
+
+
+def test_an_instance_that_was_deleted_comes_back_with_its_enis_and_eips(cloud: Cloud, tmp_path: Path) -> None:
+    spec = spec_of(enis=[{"private_ips": 1, "eips": 0}, {"private_ips": 3}])
+    go(spec, tmp_path)
+    before = mapping(cloud)
+    gone = next(one for one in region_of(cloud).all(Instance) if one.name == "web-002")
+    cloud.do("DeleteInstances", region_id=REGION, instance_id=[gone.id], force=True)
+    cloud.until(lambda: cloud.status(gone.id) is None)
+    report = go(spec, tmp_path)
+    assert_exact(cloud, spec)
+    assert mapping(cloud) == before
+    assert report.writes == 1
+
+
+def test_eips_of_a_primary_eni_are_bound_again_to_the_new_one(cloud: Cloud, tmp_path: Path) -> None:
+    go(spec_of(), tmp_path)
+    before = set(mapping(cloud))
+    gone = next(one for one in region_of(cloud).all(Instance) if one.name == "web-003")
+    cloud.do("DeleteInstances", region_id=REGION, instance_id=[gone.id], force=True)
+    cloud.until(lambda: cloud.status(gone.id) is None)
+    report = go(spec_of(), tmp_path)
+    assert_exact(cloud, spec_of())
+    assert set(mapping(cloud)) == before
+    assert report.writes == 1 + 2
+
+
+def test_an_eip_that_somebody_unbound_is_bound_again(cloud: Cloud, tmp_path: Path) -> None:
+    go(spec_of(), tmp_path)
+    before = mapping(cloud)
+    eip = region_of(cloud).all(Eip)[4]
+    cloud.eip("UnassociateEipAddress", region_id=REGION, allocation_id=eip.id)
+    report = go(spec_of(), tmp_path)
+    assert mapping(cloud) == before
+    assert report.writes == 1
+
+
+def test_what_cannot_be_changed_in_place_is_said(cloud: Cloud, tmp_path: Path) -> None:
+    go(spec_of(count=1), tmp_path)
+    other = spec_of(
+        count=1, image={"family": "acs:ubuntu_24_04_x64"}, instance_types=["ecs.g6.large"], eips={"bandwidth_mbps": 50}
+    )
+    report = go(other, tmp_path)
+    assert report.writes == 0
+    assert {drift.what for drift in report.actions.drift} == {"image", "instance type", "bandwidth"}
+
+
+def test_instances_that_are_given_an_address_get_it(cloud: Cloud, tmp_path: Path) -> None:
+    spec = spec_of(
+        count=1,
+        enis=[
+            {"addresses": ["172.16.9.1", "172.16.9.2"]},
+            {"addresses": ["172.16.9.11", "172.16.9.12", "172.16.9.13"], "eips": 2},
+        ],
+    )
+    go(spec, tmp_path)
+    assert_exact(cloud, spec)
+    assert {ip for _, ip in mapping(cloud).values()} == {"172.16.9.1", "172.16.9.2", "172.16.9.11", "172.16.9.12"}
+
+
+def test_an_eni_that_is_there_is_used_and_left(cloud: Cloud, tmp_path: Path) -> None:
+    body = cloud.do(
+        "CreateNetworkInterface",
+        region_id=REGION,
+        v_switch_id=VSWITCH,
+        security_group_id=GROUP,
+        secondary_private_ip_address_count=2,
+        delete_on_release=False,
+    )
+    eni = body.network_interface_id
+    spec = spec_of(count=1, enis=[{"private_ips": 1, "eips": 0}, {"id": eni, "private_ips": 3}])
+    go(spec, tmp_path)
+    assert {where for where, _ in mapping(cloud).values()} == {eni}
+    assert len(mapping(cloud)) == 3
+    assert go(spec, tmp_path).writes == 0
+
+
+def test_eips_that_are_there_are_used_in_order(cloud: Cloud, tmp_path: Path) -> None:
+    ids = [cloud.allocate() for _ in range(5)]
+    spec = spec_of(count=1, eips={"ids": ids})
+    report = go(spec, tmp_path)
+    held = [eip for eip in region_of(cloud).all(Eip) if eip.eni]
+    assert {eip.id for eip in held} == set(ids)
+    assert not any(eip.tags for eip in held)
+    assert report.writes == 5 + 2
+    assert go(spec, tmp_path).writes == 0
+
+
+def test_contiguous_eips_are_one_allocation(cloud: Cloud, tmp_path: Path) -> None:
+    spec = spec_of(eips={"segment": 28})
+    go(spec, tmp_path)
+    bound = [eip for eip in region_of(cloud).all(Eip) if eip.eni]
+    assert len(bound) == spec.total_eips
+    assert len({eip.segment for eip in bound}) == 1
+    assert go(spec, tmp_path).writes == 0
+
+
+def test_a_security_group_is_made_with_the_rules_of_the_file_alone(cloud: Cloud, tmp_path: Path) -> None:
+    rules = [{"protocol": "tcp", "ports": "22", "cidr": "203.0.113.0/24"}, {"protocol": "icmp", "cidr": "0.0.0.0/0"}]
+    go(spec_of(security_group={"rules": rules}, count=1), tmp_path)
+    made = next(one for one in region_of(cloud).all(SecurityGroup) if one.id != GROUP)
+    shown = {(rule.protocol, rule.ports, rule.cidr) for rule in made.rules}
+    assert shown == {("TCP", "22/22", "203.0.113.0/24"), ("ICMP", "-1/-1", "0.0.0.0/0")}
+    assert all(eni.groups == (made.id,) for eni in region_of(cloud).all(Eni))
+    rules.append({"protocol": "tcp", "ports": "8000-8010", "cidr": "0.0.0.0/0"})
+    report = go(spec_of(security_group={"rules": rules}, count=1), tmp_path)
+    assert report.writes == 1
+
+
+def test_instances_are_spread_over_vswitches(cloud: Cloud, tmp_path: Path) -> None:
+    spec = spec_of(count=4, vswitches=[VSWITCH, "vsw-bp1sandboxi"], spread=True)
+    go(spec, tmp_path)
+    assert_exact(cloud, spec)
+    assert sorted(one.zone[-1] for one in region_of(cloud).all(Instance)) == ["h", "h", "i", "i"]
+
+
+def test_instances_have_what_the_file_says(cloud: Cloud, tmp_path: Path) -> None:
+    cloud.do("CreateKeyPair", region_id=REGION, key_pair_name="ops")
+    spec = spec_of(
+        count=1,
+        key_pair="ops",
+        ram_role="reader",
+        instance_name="edge",
+        tags={"team": "net"},
+        spot={"interruption": "Stop"},
+        data_disks=[{"size_gib": 100}],
+    )
+    go(spec, tmp_path, user_data=b"#cloud-config\n{}\n")
+    (one,) = region_of(cloud).all(Instance)
+    assert (one.name, one.hostname, one.key_pair, one.ram_role) == ("edge-001", "edge-001", "ops", "reader")
+    assert (one.http_tokens, one.spot_strategy) == ("required", "SpotAsPriceGo")
+    assert one.user_data
+    assert dict(one.tags)["team"] == "net"
+    assert dict(one.tags)[names.RUN].startswith("web.")
+
+
+def test_a_vswitch_or_an_image_that_is_not_there_ends_it_before_anything_is_made(cloud: Cloud, tmp_path: Path) -> None:
+    with pytest.raises(CloudRefusedError, match="no vSwitch vsw-bp1nowhere"):
+        go(spec_of(vswitches=["vsw-bp1nowhere"]), tmp_path)
+    with pytest.raises(CloudRefusedError, match="no image in cn-hangzhou was built from the image spec debian-12"):
+        go(spec_of(image={"name": "debian-12"}), tmp_path)
+    assert not region_of(cloud).all(Instance)
