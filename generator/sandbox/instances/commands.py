@@ -10,7 +10,7 @@ _TIMED_OUT, _GRACE = 124, 5
 # Cloud Assistant stores a command in a file, which its first line may give to another interpreter than the shell.
 _RUNNER = """
 set -eu
-file=$(mktemp /run/multieip-command.XXXXXX)
+file=$(mktemp /var/tmp/multieip-command.XXXXXX)
 trap 'rm -f "$file"' EXIT
 cat > "$file"
 chmod 755 "$file"
