@@ -85,13 +85,19 @@ class Region:
         given = {}
         for eni in self.enis(instance):
             for private in eni.private_ip_sets.private_ip_set:
-                made = call(self.vpc, "AllocateEipAddress", {"region_id": REGION})
-                self._eips.append(made.allocation_id)
-                self._bind(made.allocation_id, eni.network_interface_id, private.private_ip_address)
-                given[private.private_ip_address] = made.eip_address
+                eip, public = self.allocate()
+                self.bind(eip, eni.network_interface_id, private.private_ip_address)
+                given[private.private_ip_address] = public
         return given
 
-    def _bind(self, eip: str, eni: str, address: str) -> None:
+    def allocate(self) -> tuple[str, str]:
+        """Allocate an EIP; return its id and its address."""
+        made = call(self.vpc, "AllocateEipAddress", {"region_id": REGION})
+        self._eips.append(made.allocation_id)
+        return made.allocation_id, made.eip_address
+
+    def bind(self, eip: str, eni: str, address: str) -> None:
+        """Associate an EIP with a private IP of an ENI, and wait for it."""
         asked = {"region_id": REGION, "allocation_id": eip, "instance_id": eni, "instance_type": "NetworkInterface"}
         call(self.vpc, "AssociateEipAddress", {**asked, "private_ip_address": address})
 

@@ -6,7 +6,9 @@ what the metadata service says of the instance when it boots.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import shutil
 import stat
@@ -22,6 +24,8 @@ from generator.sandbox.instances.guest import Guest, Place
 from generator.sandbox.instances.images import Layers
 from generator.sandbox.region.model import CommandResult, Invocation
 
+LOG = logging.getLogger("multieip.sandbox")
+
 _SEED = "var/lib/cloud/seed/nocloud"
 # The image's own list of datasources begins with others, and each is waited for.
 _DATASOURCE = b"datasource_list: [NoCloud]\n"
@@ -33,10 +37,22 @@ _PUBLIC = {"etc/cloud/cloud.cfg.d/06-multieip-sandbox.cfg": b"disable_root: fals
 _NOT_PUBLIC = ("usr/sbin/update-grub",)
 
 
+# Each systemd has half a dozen inotify instances, and the kernel lets root have 128 of them on the whole machine:
+# with the 18th instance, systems would come up without their services.
+_INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+_ENOUGH = 8192
+
+
 class Containers:
-    """The backend."""
+    """The backend. Making it raises the machine's limit of inotify instances, which stays so until it boots."""
 
     name = "container"
+
+    def __init__(self) -> None:
+        with contextlib.suppress(OSError):
+            if int(_INOTIFY.read_text()) < _ENOUGH:
+                _INOTIFY.write_text(f"{_ENOUGH}\n")
+                LOG.info("raised fs.inotify.max_user_instances to %d", _ENOUGH)
 
     def public(self, layers: Layers, folder: Path) -> Layers:
         """Return what a public image is made of: a layer in `folder`, which is made, over the system's own."""
