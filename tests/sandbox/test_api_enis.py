@@ -288,18 +288,20 @@ def test_an_eip_that_cannot_be_bound_is_refused(cloud: Cloud) -> None:
     key = create(cloud).network_interface_id
     (address,) = addresses(cloud, key)
     one, two = cloud.allocate(), cloud.allocate()
-    target = {"instance_id": key, "instance_type": "NetworkInterface"}
+    target = {"instance_id": key, "instance_type": "NetworkInterface", "private_ip_address": address}
 
     def code(**changes: Any) -> str:
         return refusal(lambda: cloud.eip("AssociateEipAddress", **{"allocation_id": one, **target, **changes}))[0]
 
     assert code(allocation_id="eip-nothing") == "InvalidAllocationId.NotFound"
-    assert code(instance_id="eni-nothing") == "InvalidEniId.NotFound"
+    assert code(instance_id="eni-nothing") == "InvalidInstance.NotExist"
+    assert code(instance_id="i-nothing", instance_type="EcsInstance") == "InvalidInstanId.NotFound"
     assert code(instance_id=None) == "MissingParameter"
+    assert code(private_ip_address=None) == "MissingParameter"
     assert code(private_ip_address="172.16.99.99") == "InvalidPrivateIpAddress.NotFound"
     assert code(mode="MULTI_BINDED") == "Mode.NotSupport"
     assert code(instance_type="Balloon") == "InvalidParameter"
-    assert code(instance_type="EcsInstance") == "InvalidInstanceId.NotFound"
+    assert code(instance_type="EcsInstance") == "InvalidInstanId.NotFound"
     cloud.bind(one, key, address)
     assert code(private_ip_address=address) == "InvalidAssociation.Duplicated"
     assert code(instance_id="eni-nothing") == "IncorrectEipStatus"
@@ -369,7 +371,7 @@ def test_the_account_has_twenty_eips(cloud: Cloud) -> None:
     cloud.eip("ReleaseEipAddress", allocation_id=made[0])
     cloud.allocate()
     segment = {"region_id": REGION, "eip_mask": "28"}
-    assert refusal(lambda: cloud.eip("AllocateEipSegmentAddress", **segment))[0] == "QuotaExceeded.Eip"
+    assert refusal(lambda: cloud.eip("AllocateEipSegmentAddress", **segment))[0] == "OperationFailed.EipQuotaExceed"
 
 
 def test_no_two_regions_give_the_same_public_address() -> None:
@@ -390,7 +392,7 @@ def test_a_segment_is_contiguous_untagged_and_released_as_a_whole() -> None:
         assert last == list(range(last[0], last[0] + 16))
         assert all(one.tags.tag == [] and one.name == "" for one in shown)
         code, _ = refusal(lambda: cloud.eip("ReleaseEipAddress", allocation_id=shown[0].allocation_id))
-        assert code == "OperationDenied.SegmentEip"
+        assert code == "Forbidden.ReleaseSegmentEip"
         key = create(cloud).network_interface_id
         cloud.bind(shown[0].allocation_id, key, addresses(cloud, key)[0])
         release = {"region_id": REGION, "segment_instance_id": segment}

@@ -55,7 +55,8 @@ def launched(url: str) -> dict[str, str]:
     Cloud.until(lambda: "eni" in seen(url) and seen(url).get("status") == "Running")
     eip = call(vpc, "AllocateEipAddress", {"region_id": REGION})
     bound = {"region_id": REGION, "allocation_id": eip.allocation_id, "instance_id": seen(url)["eni"]}
-    call(vpc, "AssociateEipAddress", {**bound, "instance_type": "NetworkInterface"})
+    to = {"instance_type": "NetworkInterface", "private_ip_address": seen(url)["private"]}
+    call(vpc, "AssociateEipAddress", {**bound, **to})
     Cloud.until(lambda: seen(url).get("bound to") == seen(url)["eni"])
     assert seen(url)["instance"] == instance
     return seen(url)

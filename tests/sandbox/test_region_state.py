@@ -201,8 +201,7 @@ def test_a_killed_server_goes_on_where_it_was(tmp_path: Path) -> None:
         ids = call(first.ecs, "RunInstances", launch).instance_id_sets.instance_id_set
         eip = call(first.vpc, "AllocateEipAddress", {"region_id": REGION}).allocation_id
         Cloud.until(lambda: len(seen(first)) == 3)
-        eni = next(iter(seen(first)))
-        named = {"instance_id": eni, "instance_type": "NetworkInterface", "allocation_id": eip}
+        named = {**_target(first), "allocation_id": eip}
         Cloud.until(lambda: _running(first, ids))
         call(first.vpc, "AssociateEipAddress", named)
         Cloud.until(lambda: any(bound for _, ips in seen(first).values() for _, bound in ips))
@@ -230,7 +229,7 @@ def test_a_transition_that_was_under_way_is_finished_after_a_kill(tmp_path: Path
         call(first.ecs, "RunInstances", LAUNCH)
         Cloud.until(lambda: len(seen(first)) == 1)
         eip = call(first.vpc, "AllocateEipAddress", {"region_id": REGION}).allocation_id
-        named = {"instance_id": next(iter(seen(first))), "instance_type": "NetworkInterface", "allocation_id": eip}
+        named = {**_target(first), "allocation_id": eip}
         Cloud.until(lambda: _bound(first, named))
     finally:
         first.kill()
@@ -244,6 +243,12 @@ def test_a_transition_that_was_under_way_is_finished_after_a_kill(tmp_path: Path
         Cloud.until(lambda: status() == "InUse")
     finally:
         second.kill()
+
+
+def _target(process: Process) -> dict[str, str]:
+    """Name the primary private IP of the first ENI, as AssociateEipAddress has it."""
+    eni, (_, addresses) = next(iter(seen(process).items()))
+    return {"instance_id": eni, "instance_type": "NetworkInterface", "private_ip_address": addresses[0][0]}
 
 
 def _bound(process: Process, named: dict[str, str]) -> bool:

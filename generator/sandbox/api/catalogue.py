@@ -16,7 +16,8 @@ from generator.sandbox.api.ecs import (
     prices,
     tags,
 )
-from generator.sandbox.api.vpc import eips, gateways, networks
+from generator.sandbox.api.vpc import eips, gateways, networks, packages
+from generator.sandbox.api.vpc import tags as vpc_tags
 
 FAMILIES = (
     attributes,
@@ -35,6 +36,8 @@ FAMILIES = (
     eips,
     gateways,
     networks,
+    packages,
+    vpc_tags,
 )
 
 __all__ = ["ACTIONS", "FAMILIES"]
