@@ -14,7 +14,7 @@ import typer
 
 import generator
 from generator import console
-from generator.cli import check, doctor, fleet, image, render, sandbox
+from generator.cli import check, doctor, fleet, fleet_views, image, render, sandbox
 from generator.errors import ExitCode, MultieipError
 
 APP = typer.Typer(
@@ -29,6 +29,7 @@ check.register(APP)
 render.register(APP)
 image.register(APP)
 fleet.register(APP)
+fleet_views.register(APP)
 sandbox.register(APP)
 doctor.register(APP)
 

@@ -77,7 +77,6 @@ def _drift(desired: Desired, observed: Observed, picture: Picture) -> Iterator[D
     for machine in picture.machines:
         if machine.slot > desired.count:
             yield Drift(machine.id, "instance", "none", machine.name, "`multieip launch --remove` removes it")
-    given = {eni.existing for eni in desired.enis}
     for instance in observed.instances:
         yield from _tags(desired, instance.id, instance.tags)
         if instance.http_tokens and instance.http_tokens != desired.http_tokens:
@@ -87,6 +86,15 @@ def _drift(desired: Desired, observed: Observed, picture: Picture) -> Iterator[D
                 "on" if one else "off" for one in (desired.deletion_protection, instance.deletion_protection)
             )
             yield Drift(instance.id, "deletion protection", wanted, found, _BY_HAND)
+    yield from _enis(desired, observed)
+    for eip in observed.eips:
+        if eip.id not in desired.eip_ids:
+            yield from _tags(desired, eip.id, eip.tags)
+    yield from _rules(desired, observed)
+
+
+def _enis(desired: Desired, observed: Observed) -> Iterator[Drift]:
+    given = {eni.existing for eni in desired.enis}
     groups = desired.groups or tuple(group.id for group in observed.groups)
     for eni in observed.enis:
         if eni.id in given:
@@ -94,10 +102,6 @@ def _drift(desired: Desired, observed: Observed, picture: Picture) -> Iterator[D
         yield from _tags(desired, eni.id, eni.tags)
         if groups and eni.instance and set(eni.groups) != set(groups):
             yield Drift(eni.id, "security group", ", ".join(groups), ", ".join(eni.groups), _BY_HAND)
-    for eip in observed.eips:
-        if eip.id not in desired.eip_ids:
-            yield from _tags(desired, eip.id, eip.tags)
-    yield from _rules(desired, observed)
 
 
 def _tags(desired: Desired, resource: str, found: Tags) -> Iterator[Drift]:
@@ -116,6 +120,9 @@ def _rules(desired: Desired, observed: Observed) -> Iterator[Drift]:
         if (rule.protocol, rule.ports, rule.cidr) not in wanted:
             found = f"{rule.protocol} {rule.ports} from {rule.cidr}"
             yield Drift(observed.groups[0].id, "rule", "none", found, _BY_HAND)
+
+
+COLUMNS = ("name", "id", "status", "type", "zone", "ENIs", "EIPs", "wrong")
 
 
 def row(machine: Machine) -> tuple[str, ...]:
