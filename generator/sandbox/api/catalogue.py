@@ -14,9 +14,10 @@ from generator.sandbox.api.ecs import (
     places,
     power,
     prices,
+    snapshots,
     tags,
 )
-from generator.sandbox.api.vpc import eips, gateways, networks, packages
+from generator.sandbox.api.vpc import binding, eips, gateways, networks, packages
 from generator.sandbox.api.vpc import tags as vpc_tags
 
 FAMILIES = (
@@ -32,7 +33,9 @@ FAMILIES = (
     places,
     power,
     prices,
+    snapshots,
     tags,
+    binding,
     eips,
     gateways,
     networks,

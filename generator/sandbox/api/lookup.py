@@ -8,7 +8,7 @@ from itertools import islice
 
 from generator.sandbox.api.call import Call
 from generator.sandbox.api.errors import ApiError, invalid, not_found
-from generator.sandbox.region.model import Eip, Eni, Image, Instance, KeyPair, SecurityGroup, Vpc, VSwitch
+from generator.sandbox.region.model import Eip, Eni, Image, Instance, KeyPair, SecurityGroup, Snapshot, Vpc, VSwitch
 from generator.sandbox.region.region import Region
 
 # https://www.alibabacloud.com/help/en/vpc: the first address of a vSwitch and the last three are the system's.
@@ -78,6 +78,14 @@ def image(call: Call, key: str) -> Image:
     found = call.region.find(Image, key)
     if found is None:
         raise not_found("InvalidImageId", "ImageId")
+    return found
+
+
+def snapshot(call: Call, key: str) -> Snapshot:
+    """Return a snapshot, finished or not."""
+    found = call.region.find(Snapshot, key)
+    if found is None:
+        raise not_found("InvalidSnapshotId", "SnapshotId")
     return found
 
 

@@ -1,8 +1,7 @@
-"""Images and snapshots."""
+"""Images."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +15,6 @@ from generator.sandbox.api.call import (
     between,
     comma_list,
     has_tags,
-    json_list,
     matching,
     one_of,
 )
@@ -153,7 +151,7 @@ def create_image(call: Call) -> Body:
             raise ApiError("IncorrectInstanceStatus", "The current status of the resource does not support it.", 403)
         snapshot = _snapshot_of(call, instance, key)
     else:
-        snapshot = _snapshot(call, call.text("SnapshotId"))
+        snapshot = lookup.snapshot(call, call.text("SnapshotId"))
         if snapshot.status != "accomplished":
             raise ApiError("IncorrectSnapshotStatus", "The snapshot is not accomplished yet.", 403)
     origin = call.region.find(Image, instance.image) if instance else None
@@ -348,73 +346,4 @@ def delete_image(call: Call) -> Body:
         raise ApiError("ImageIsCreating", "The specified image is creating.", 403)
     call.region.drop(image)
     call.region.events.append(ImageDeleted(image))
-    return {}
-
-
-# Snapshots
-
-
-def _snapshot(call: Call, key: str) -> Snapshot:
-    found = call.region.find(Snapshot, key)
-    if found is None:
-        raise not_found("InvalidSnapshotId", "SnapshotId")
-    return found
-
-
-@action(
-    "ecs",
-    "DescribeSnapshots",
-    required="RegionId",
-    takes="SnapshotIds SnapshotName DiskId InstanceId Status Tag PageNumber PageSize MaxResults NextToken DryRun",
-    limits={
-        "SnapshotIds": json_list(100),
-        "Status": one_of("progressing", "accomplished", "failed", "all"),
-        "PageNumber": between(1, 10**6),
-        "PageSize": between(1, 100),
-        "MaxResults": between(1, 100),
-    },
-)
-def describe_snapshots(call: Call) -> Body:
-    """Show snapshots."""
-    disk = call.text("DiskId")
-    if call.text("InstanceId"):
-        disk = lookup.instance(call, call.text("InstanceId")).disk
-    found = [
-        one
-        for one in call.region.all(Snapshot)
-        if ("SnapshotIds" not in call.parameters or one.id in call.items("SnapshotIds"))
-        and call.text("SnapshotName", one.name) == one.name
-        and (disk or one.disk) == one.disk
-        and call.text("Status", "all") in ("all", one.status)
-        and has_tags(one.tags, call.items("Tag"))
-    ]
-    page, fields = paging.either(call, found)
-    return {"Snapshots": [_shown_snapshot(call, one) for one in page], **fields}
-
-
-def _shown_snapshot(call: Call, one: Snapshot) -> Mapping[str, Any]:
-    return {
-        "SnapshotId": one.id,
-        "SnapshotName": one.name,
-        "Description": one.description,
-        "Status": one.status,
-        "Progress": "100%" if one.status == "accomplished" else "0%",
-        "Available": one.status == "accomplished",
-        "SourceDiskId": one.disk,
-        "SourceDiskSize": str(one.size),
-        "SourceDiskType": "system",
-        "CreationTime": to_seconds(one.created),
-        "Usage": "image" if any(image.snapshot == one.id for image in call.region.all(Image)) else "none",
-        "RegionId": call.region.name,
-        "Tags": shown_tags(one.tags),
-    }
-
-
-@action("ecs", "DeleteSnapshot", required="SnapshotId", takes="Force")
-def delete_snapshot(call: Call) -> Body:
-    """Delete a snapshot that no image is of."""
-    one = _snapshot(call, call.text("SnapshotId"))
-    if any(image.snapshot == one.id for image in call.region.all(Image)):
-        raise ApiError("SnapshotCreatedImage", "The snapshot has been used to create images.", 403)
-    call.region.drop(one)
     return {}
