@@ -68,7 +68,7 @@ def test_what_an_interrupted_program_says_while_it_cleans_up_is_not_lost() -> No
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        stream(["sh", "-c", "trap 'echo cleaned; exit 1' TERM; echo go; sleep 30 & wait"], take, grace=10)
+        stream(["sh", "-c", "trap 'echo cleaned; exit 1' TERM; echo go; sleep 30 >/dev/null & wait"], take, grace=10)
     assert lines == ["go", "cleaned"]
 
 
