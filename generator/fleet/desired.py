@@ -5,6 +5,7 @@ It is kept with the run that carries it out, so that a run that was cut short go
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -72,6 +73,15 @@ class Desired:
     spot_hours: int
     spot_interruption: str
     user_data: bytes
+
+    @property
+    def config(self) -> str:
+        """A digest of what decides an instance besides its image and type, and cannot be read back from the API."""
+        disks = [
+            (disk.category, disk.size, disk.level, disk.encrypted) for disk in (self.system_disk, *self.data_disks)
+        ]
+        parts = (self.user_data, self.ram_role, self.http_tokens, disks)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     def tags_of(self, run: str) -> Tags:
         """Return the tags of what a run makes."""

@@ -119,6 +119,9 @@ def _drift_of(desired: Desired, one: Instance) -> Iterator[Drift]:
     ):
         if found not in wanted:
             yield Drift(one.id, what, " or ".join(wanted) or "none", found or "none", _REPLACE)
+    made = dict(one.tags).get(names.CONFIG, desired.config)
+    if made != desired.config:
+        yield Drift(one.id, "configuration", desired.config, made, _REPLACE)
     if desired.groups and set(one.groups) != set(desired.groups):
         yield Drift(one.id, "security group", ", ".join(desired.groups), ", ".join(one.groups), _REPLACE)
     if one.status not in ("Pending", "Starting", "Running"):

@@ -162,27 +162,48 @@ def _launched(
     logging.getLogger("dbos").setLevel(logging.CRITICAL)
     _process = shared
     try:
-        DBOS.migrate(url)
-        found = _prepare(url, home.fleet, region, settings)
-        kept = tuple(one for one in found if keep(one))
-        _give_up(url, tuple(one for one in found if one not in kept))
-        DBOS(
-            config={
-                "name": _APPLICATION,
-                "system_database_url": url,
-                "executor_id": settings.executor or home.fleet,
-                "application_version": FORMAT,
-                "log_level": "CRITICAL",
-                "notification_listener_polling_interval_sec": shared.poll,
-            }
-        )
-        DBOS.launch()
+        kept = _start(url, home.fleet, region, settings, shared, keep)
         _await_calls(shared, home.fleet, kept)
         yield kept
     finally:
         shared.conduct.stop.set()
         DBOS.destroy()
         _process = None
+
+
+def _start(  # noqa: PLR0917 - what _launched knows
+    url: str, fleet: str, region: str, settings: Settings, shared: Process, keep: Any
+) -> tuple[Unfinished, ...]:
+    """Start DBOS, and return the runs that it goes on with; `MultieipError` when its database cannot be used."""
+    from dbos import DBOS  # noqa: PLC0415
+    from dbos._error import DBOSException  # noqa: PLC0415 - it has no public name
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+    try:
+        DBOS.migrate(url)
+        found = _prepare(url, fleet, region, settings)
+        kept = tuple(one for one in found if keep(one))
+        _give_up(url, tuple(one for one in found if one not in kept))
+        DBOS(
+            config={
+                "name": _APPLICATION,
+                "system_database_url": url,
+                "executor_id": settings.executor or fleet,
+                "application_version": FORMAT,
+                "log_level": "CRITICAL",
+                "notification_listener_polling_interval_sec": shared.poll,
+            }
+        )
+        DBOS.launch()
+    except (SQLAlchemyError, DBOSException) as error:
+        # Its text may have the URL, and that a password.
+        raise MultieipError(
+            f"the engine's state cannot be used ({type(error).__name__})",
+            hint="see whether the database answers"
+            if settings.database
+            else f"remove the state folder of {fleet}: the next launch finds by tags what there is",
+        ) from None
+    return kept
 
 
 def _prepare(url: str, fleet: str, region: str, settings: Settings) -> list[Unfinished]:
@@ -240,11 +261,3 @@ def _await_calls(shared: Process, fleet: str, kept: tuple[Unfinished, ...]) -> N
         if all(f"{one.workflow_id}.".startswith(own) for one in found):
             return
         shared.conduct.sleep(shared.poll)
-
-
-def explain(error: Exception) -> MultieipError:
-    """Return the error for an engine whose database cannot be used."""
-    return MultieipError(
-        f"the engine's state cannot be used: {type(error).__name__}",
-        hint="remove the fleet's state folder: the next launch finds by tags what there is",
-    )

@@ -32,7 +32,9 @@ class Machines:
         by_instance: dict[str, list[Eni]] = defaultdict(list)
         for eni in observed.enis:
             by_instance[eni.instance].append(eni)
-        self._number(observed.instances, by_instance)
+        # A rollout that is under way has a second instance of a number, which only rollouts care for.
+        self.aside = [one for one in observed.instances if names.role_of(one.tags) != names.CURRENT]
+        self._number([one for one in observed.instances if one not in self.aside], by_instance)
         for slot, instance in self.by_slot.items():
             self._index(slot, [eni for eni in by_instance[instance.id] if not _is_passing(eni)])
         self._loose([eni for eni in by_instance[""] if not _is_passing(eni)])

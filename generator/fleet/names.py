@@ -18,6 +18,11 @@ FLEET = "multieip:fleet"
 RUN = "multieip:run"
 PLACE = "multieip:place"
 ENI = "multieip:eni"
+# What an instance was launched with besides image and type, as a digest.
+CONFIG = "multieip:config"
+# Which of two instances of one number it is while a rollout replaces it; both have the same name.
+ROLE = "multieip:role"
+NEW, CURRENT, OLD = "new", "current", "old"
 
 _PLACE = re.compile(r"([0-9]{1,5})/([0-9]{1,3})/([0-9]{1,3})")
 
@@ -52,6 +57,11 @@ def numbered(prefix: str, first: int, amount: int) -> str:
     https://help.aliyun.com/document_detail/196048.html (sequential names); one instance is named outright.
     """
     return f"{prefix}-{first:03}" if amount == 1 else f"{prefix}-[{first},{max(3, len(str(first)))}]"
+
+
+def role_of(tags: Tags) -> str:
+    """Return whether an instance is new, current or old in a rollout; one that no rollout made is current."""
+    return dict(tags).get(ROLE, CURRENT)
 
 
 _OWNED = "multieip fleet "

@@ -129,7 +129,7 @@ def order_of(  # noqa: PLR0917 - a plan and a launch give the same six
         spot_hours=desired.spot_hours,
         spot_interruption=desired.spot_interruption,
         deletion_protection=desired.deletion_protection,
-        tags=desired.tags_of(run),
+        tags=(*desired.tags_of(run), (names.CONFIG, desired.config)),
     )
 
 

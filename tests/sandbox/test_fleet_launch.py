@@ -1,4 +1,4 @@
-"""Launching fleets against the sandbox region: what is made, what is not made twice, and what a changed file changes."""
+"""Launching fleets against the sandbox region: what is made, what is not made twice, what a changed file changes."""
 
 from __future__ import annotations
 
