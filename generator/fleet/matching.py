@@ -34,7 +34,7 @@ class Machines:
             by_instance[eni.instance].append(eni)
         # A rollout that is under way has a second instance of a number, which only rollouts care for.
         self.aside = [one for one in observed.instances if names.role_of(one.tags) != names.CURRENT]
-        self._number([one for one in observed.instances if one not in self.aside], by_instance)
+        self._number([one for one in observed.instances if names.role_of(one.tags) == names.CURRENT], by_instance)
         for slot, instance in self.by_slot.items():
             self._index(slot, [eni for eni in by_instance[instance.id] if not _is_passing(eni)])
         self._loose([eni for eni in by_instance[""] if not _is_passing(eni)])
