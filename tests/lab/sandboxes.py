@@ -20,7 +20,7 @@ from generator.sandbox.settings import Home, PublicImage, Settings
 from tests.lab.candidates import Multieip, example_spec
 from tests.lab.region import LOCAL, Region
 from tests.sandbox.commands import Sandbox
-from tests.sandbox.region import GROUP, VSWITCH, call
+from tests.sandbox.region import GROUP, REGION, VSWITCH, call
 
 GOLDEN = "multieip-golden"
 BASE = "debian_12_11_x64_20G_alibase_20250804.vhd"
@@ -47,7 +47,7 @@ class GoldenSandbox(Sandbox):
         """Start it for the first time. Later starts, by `up`, know instances of the golden image only."""
         base = PublicImage("acs:debian_12_11_x64", BASE, self._layers[1:])
         golden = PublicImage(GOLDEN, GOLDEN, self._layers)
-        return local.up(self.home, Settings(images=(base, golden), eips=100))
+        return local.up(self.home, Settings(images=(base, golden), eips=100, throttle=False))
 
     def region(self) -> Machines:
         """Return its region; as a context manager, it takes away what was made."""
@@ -82,6 +82,12 @@ class Machines(Region):
         """Wait until all EIPs answer."""
         assert self.wait_for_answers(eips, LOCAL) == {}
 
+    def delete(self, instance: str) -> None:
+        """Delete an instance, running or not."""
+        self.do("DeleteInstances", instance_id=[instance], force=True)
+        self.until_status(instance, "gone")
+        self._instances.remove(instance)
+
     def status(self, instance: str) -> str:
         """Return an instance's status, or that it is gone."""
         found = self.do("DescribeInstances", instance_ids=json.dumps([instance])).instances.instance
@@ -105,9 +111,27 @@ class Machines(Region):
         assert code == 0, output
         return output
 
+    def give_eip(self, eni: str, private: str) -> str:
+        """Give a private IP an EIP, and return it."""
+        eip, public = self.allocate()
+        self.bind(eip, eni, private)
+        return public
+
+    def take_eip(self, address: str) -> None:
+        """Take an EIP from its private IP."""
+        (found,) = self.eip("DescribeEipAddresses", eip_address=address).eip_addresses.eip_address
+        asked = {"allocation_id": found.allocation_id, "instance_id": found.instance_id}
+        self.eip("UnassociateEipAddress", **asked, instance_type="NetworkInterface")
+
+        def free() -> bool:
+            (now,) = self.eip("DescribeEipAddresses", eip_address=address).eip_addresses.eip_address
+            return bool(now.status == "Available")
+
+        self.until(free)
+
     def eip(self, name: str, /, **parameters: Any) -> Any:
         """Call VPC."""
-        return call(self.vpc, name, {"region_id": "cn-hangzhou", **parameters})
+        return call(self.vpc, name, {"region_id": REGION, **parameters})
 
 
 def greeting(space: Namespace | None, address: str, port: int, limit: float = 1.0) -> str:

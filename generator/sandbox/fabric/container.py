@@ -192,7 +192,8 @@ class Container:
     @property
     def enter(self) -> tuple[str, ...]:
         """What to put before a program for it to run inside, as root."""
-        kinds = ("--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd=/")
+        # A folder after --wd would be one of the machine's.
+        kinds = ("--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd")
         return ("nsenter", f"--target={self._leader}", *kinds, "--")
 
     def run(

@@ -15,7 +15,7 @@ trap 'rm -f "$file"' EXIT
 cat > "$file"
 chmod 755 "$file"
 chown "$1" "$file"
-cd "$(getent passwd "$1" | cut -d: -f6)"
+cd "$(getent passwd "$1" | cut -d: -f6)" 2>/dev/null || cd /
 rc=0
 timeout --kill-after="$3" "$2" runuser -u "$1" -- "$file" 2>&1 || rc=$?
 exit "$rc"

@@ -10,7 +10,7 @@ import base64
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network
@@ -110,22 +110,33 @@ class DataPlane:
         return True
 
     def execute(self, region: str, invocation: Invocation) -> CommandResult | None:
-        """Run a command in an instance, beside whatever else happens to it."""
+        """Run a command in an instance, once what was told before is true; then beside whatever else happens to it."""
+        self._submit(self._events, f"command {invocation.id}", lambda: self._execute(region, invocation))
+        return None
+
+    def _execute(self, region: str, invocation: Invocation) -> None:
         held = self._held.get(invocation.instance)
         if held is None:
-            return CommandResult(exit_code=None, error="the instance does not run")
+            self._ran(region, invocation, CommandResult(exit_code=None, error="the instance does not run"))
+            return
+        before = held.worker.submit(lambda: None)
 
         def work() -> None:
             result = CommandResult(exit_code=None, error="the command could not be run")
             try:
+                before.result()
                 result = held.guest.execute(invocation)
             except MultieipError as failure:
                 result = CommandResult(exit_code=None, error=failure.message)
+            except CancelledError:
+                result = CommandResult(exit_code=None, error="the sandbox was stopped before it ran")
             finally:
-                self._report(lambda reports: reports.finish_command(region, invocation.id, result))
+                self._ran(region, invocation, result)
 
         self._submit(held.commands, f"command {invocation.id}", work)
-        return None
+
+    def _ran(self, region: str, invocation: Invocation, result: CommandResult) -> None:
+        self._report(lambda reports: reports.finish_command(region, invocation.id, result))
 
     def publish(self, image: str, layers: Layers) -> None:
         """Have a public image be made of a system of this machine."""
