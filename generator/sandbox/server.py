@@ -16,7 +16,7 @@ from aiohttp import web
 from pydantic_core import to_json
 
 from generator.sandbox.api import dispatch
-from generator.sandbox.api.errors import ApiError, missing, not_emulated
+from generator.sandbox.api.errors import ApiError, invalid, missing, not_emulated
 from generator.sandbox.api.schema import PRODUCTS
 from generator.sandbox.api.signature import Gate, Signed
 from generator.sandbox.region.account import Account
@@ -24,6 +24,9 @@ from generator.sandbox.region.faults import TRANSPORT, Fault, Kind
 from generator.sandbox.settings import KEYS
 
 LOG = logging.getLogger("multieip.sandbox")
+# What aiohttp says of connections that broke or never spoke HTTP: with a traceback each, and of no use to anybody.
+_HTTP_LOG = logging.getLogger("multieip.sandbox.http")
+_HTTP_LOG.setLevel(logging.CRITICAL)
 
 # User-data travels in the request line: 32 KB are 44 KB of Base64, each character up to three in a URL.
 MAX_LINE = 256 * 1024
@@ -66,7 +69,9 @@ class Server:
         """Begin to serve; while it does, the process's garbage collector runs less often."""
         self._thresholds = gc.get_threshold()
         gc.set_threshold(_COLLECT_AFTER, *self._thresholds[1:])
-        server = web.Server(self._handle, access_log=None, max_line_size=MAX_LINE, max_field_size=MAX_LINE)
+        server = web.Server(
+            self._handle, logger=_HTTP_LOG, access_log=None, max_line_size=MAX_LINE, max_field_size=MAX_LINE
+        )
         self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self.host, self.port)
@@ -116,6 +121,9 @@ class Server:
             return _refused(refusal, request_id)
         except (ConnectionError, asyncio.CancelledError):
             raise
+        except web.HTTPException as refusal:
+            # A body beyond what any call needs.
+            return web.Response(status=refusal.status)
         except Exception:
             LOG.exception("a call failed (RequestId %s)", request_id)
             internal = ApiError("InternalError", "The request processing has failed due to some unknown error.", 500)
@@ -163,6 +171,9 @@ async def _signed(request: web.BaseRequest) -> Signed:
     if body and request.content_type == "application/x-www-form-urlencoded":
         form = body.decode("ascii", "replace")
     headers = {name.lower(): value for name, value in request.headers.items()}
+    for name, value in headers.items():
+        if not value.isascii():
+            raise invalid(name)
     return Signed(request.method, path, _pairs(query), _pairs(form), headers, body)
 
 

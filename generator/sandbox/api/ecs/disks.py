@@ -33,6 +33,15 @@ _LEAST_OF_CATEGORY = {"cloud_auto": 1}
 _MOST_OF_CATEGORY = {"cloud_efficiency": 32_768, "cloud_ssd": 32_768}
 _MOST_SYSTEM, _MOST_DATA = 2048, 65_536
 _MOST_DISKS = 16
+
+
+def _flag(name: str, value: Any) -> bool:
+    # RunInstances has it as text, CreateInstance as a boolean.
+    if str(value).lower() not in ("true", "false"):
+        raise invalid(name)
+    return str(value).lower() == "true"
+
+
 _NAME = matching(r"(?!https?://)[^\W\d_][\w.:-]{1,127}", "InvalidDiskName.Malformed")
 _DESCRIPTION = matching(r"(?!https?://).{2,256}", "InvalidDiskDescription.Malformed")
 _LEVEL = one_of(*LEVELS, code="InvalidPerformanceLevel.Malformed")
@@ -51,12 +60,12 @@ LIMITS = {
     "SystemDisk.PerformanceLevel": _LEVEL,
     "SystemDisk.DiskName": _NAME,
     "SystemDisk.Description": _DESCRIPTION,
-    "SystemDisk.Encrypted": matching(r"(?i)true|false"),
+    "SystemDisk.Encrypted": _flag,
     "DataDisk.Category": one_of(*CATEGORIES, *_OTHERS, code="InvalidDataDiskCategory.ValueNotSupported"),
     "DataDisk.PerformanceLevel": _LEVEL,
     "DataDisk.DiskName": _NAME,
     "DataDisk.Description": _DESCRIPTION,
-    "DataDisk.Encrypted": matching(r"(?i)true|false"),
+    "DataDisk.Encrypted": _flag,
 }
 
 
@@ -110,7 +119,7 @@ def _new(given: Mapping[str, Any], size: int) -> NewDisk:
         size=size,
         name=given.get("DiskName", ""),
         description=given.get("Description", ""),
-        encrypted=str(given.get("Encrypted", "")).lower() == "true",
+        encrypted=given.get("Encrypted", False),
         delete_with_instance=given.get("DeleteWithInstance", True),
     )
 
