@@ -242,18 +242,21 @@ def shell(instance: Instance, folder: Dir = Path(FOLDER)) -> None:
 
 
 def logs(
-    instance: Annotated[
-        str | None, typer.Argument(metavar="[INSTANCE]", help="An instance's console, not the server's log.")
-    ] = None,
+    instance: Annotated[str | None, typer.Argument(metavar="[INSTANCE]", help="An instance, not the server.")] = None,
     folder: Dir = Path(FOLDER),
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is written from now on.")] = False,
 ) -> None:
-    """Show what the server, or an instance on its console, has said."""
+    """Show what the server has said, or an instance: its journal, or its console where nobody can look inside."""
     from generator.sandbox import local  # noqa: PLC0415
     from generator.sandbox.settings import Home  # noqa: PLC0415
 
     home = Home(folder)
-    path = local.ask(home, "guest", instance=instance)["console"] if instance else os.fspath(home.log)
+    guest = local.ask(home, "guest", instance=instance) if instance else {"enter": [], "console": home.log}
+    if guest["enter"]:
+        # Where root can look inside there is no console to speak of.
+        shown = ["journalctl", "--boot", "--no-pager", *(["--follow", "--lines=all"] if follow else [])]
+        _become([*guest["enter"], *shown], dict(os.environ))
+    path = os.fspath(guest["console"])
     if not Path(path).exists():
         raise MultieipError(f"{path} is not there yet", hint="start the sandbox, or the instance")
     _become(["tail", "--lines=+1", *(["--follow"] if follow else []), path], dict(os.environ))

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from generator.errors import MultieipError
+from generator.errors import ExitCode, MultieipError
 
 _MOST = 16 * 1024 * 1024
 Handler = Callable[[Mapping[str, Any]], Any]
@@ -29,7 +29,7 @@ async def serve(path: Path, handlers: Mapping[str, Handler]) -> asyncio.Server:
                 told = handlers[asked.pop("verb")](asked)
                 said = {"answer": await told if inspect.isawaitable(told) else told}
             except MultieipError as failure:
-                said = {"error": failure.message, "hint": failure.hint}
+                said = {"error": failure.message, "hint": failure.hint, "code": int(failure.exit_code)}
             writer.write(json.dumps(said).encode() + b"\n")
             await writer.drain()
         writer.close()
@@ -57,7 +57,9 @@ def ask(path: Path, verb: str, *, timeout: float = 30, **asked: Any) -> Any:
         raise ConnectionResetError("the sandbox ended")
     said = json.loads(line)
     if "error" in said:
-        raise MultieipError(said["error"], hint=said["hint"])
+        failure = MultieipError(said["error"], hint=said["hint"])
+        failure.exit_code = ExitCode(said["code"])
+        raise failure
     return said["answer"]
 
 
