@@ -33,6 +33,13 @@ class Backend(StrEnum):
     QEMU = "qemu"
 
 
+class Imds(StrEnum):
+    """What an image knows of the metadata service."""
+
+    V1 = "v1"
+    V2 = "v2"
+
+
 _PROGRAMS = {
     Backend.CONTAINER: ("systemd-nspawn",),
     Backend.QEMU: ("qemu-system-x86_64", "qemu-img", "tc", "ssh", "ssh-keygen"),
@@ -143,7 +150,9 @@ def _public_images(specs: list[str], backend: Backend) -> tuple[tuple[PublicImag
         if spec.base.ecs.family is None:
             raise UsageError(f"{name} names its base on ECS by id, and the sandbox knows images by family")
         system = base.folder(spec) if backend is Backend.CONTAINER else base.disk(spec)
-        found.append(PublicImage(spec.base.ecs.family, f"local-{spec.name}", (os.fspath(system),)))
+        # In a container cloud-init is told by other means; by itself, that of an old distribution knows no tokens.
+        imds = "v1" if backend is Backend.QEMU and traits(spec.distro).cloud_init else "v2"
+        found.append(PublicImage(spec.base.ecs.family, f"local-{spec.name}", (os.fspath(system),), imds))
     runs_in = "tcg"
     if backend is Backend.QEMU:
         made_here = next((spec for spec in map(load, specs) if spec.base.local and spec.base.local.suite), None)
@@ -234,11 +243,13 @@ def shell(instance: Instance, folder: Dir = Path(FOLDER)) -> None:
     enter = local.ask(Home(folder), "guest", instance=instance)["enter"]
     if not enter:
         raise MultieipError(f"{instance} does not run, or lets nobody in but by SSH")
+    _become([*enter, "/bin/sh", "-c", "cd; exec bash -l"], _inside())
+
+
+def _inside() -> dict[str, str]:
+    """Return the environment of a program in an instance: a terminal's, and nothing of the user's."""
     kept = {name: os.environ[name] for name in ("TERM", "LANG") if name in os.environ}
-    _become(
-        [*enter, "/bin/sh", "-c", "cd; exec bash -l"],
-        {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", **kept},
-    )
+    return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", **kept}
 
 
 def logs(
@@ -251,12 +262,14 @@ def logs(
     from generator.sandbox.settings import Home  # noqa: PLC0415
 
     home = Home(folder)
-    guest = local.ask(home, "guest", instance=instance) if instance else {"enter": [], "console": home.log}
-    if guest["enter"]:
-        # Where root can look inside there is no console to speak of.
-        shown = ["journalctl", "--boot", "--no-pager", *(["--follow", "--lines=all"] if follow else [])]
-        _become([*guest["enter"], *shown], dict(os.environ))
-    path = os.fspath(guest["console"])
+    path = os.fspath(home.log)
+    if instance:
+        guest = local.ask(home, "guest", instance=instance)
+        path = guest["console"]
+        if guest["enter"]:
+            # Where root can look inside there is no console to speak of.
+            shown = ["journalctl", "--boot", "--no-pager", *(["--follow", "--lines=all"] if follow else [])]
+            _become([*guest["enter"], *shown], _inside())
     if not Path(path).exists():
         raise MultieipError(f"{path} is not there yet", hint="start the sandbox, or the instance")
     _become(["tail", "--lines=+1", *(["--follow"] if follow else []), path], dict(os.environ))
@@ -308,6 +321,9 @@ def import_(  # noqa: PLR0917 - options of a command line
     disk: Annotated[str, typer.Argument(metavar="DISK", help="A qcow2 file, or the name of an image or its spec.")],
     name: Annotated[str, typer.Option(help="The image's name; without one that of the disk.")] = "",
     family: Annotated[str, typer.Option(help="The image's family.")] = "",
+    imds: Annotated[
+        Imds, typer.Option(help="v2: what is in it, cloud-init of 23.2.2 or later too, knows metadata tokens.")
+    ] = Imds.V1,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where images were built.")] = Path("build"),
     folder: Dir = Path(FOLDER),
     json: Json = False,
@@ -328,10 +344,9 @@ def import_(  # noqa: PLR0917 - options of a command line
                 f"{text!r} is no name of an image", hint="2 to 128 letters, digits, . _ : -, a letter first"
             )
     size = -(-disks.check(path) // 2**30)
+    asked = {"disk": os.fspath(path.resolve()), "name": called, "family": family, "size": size, "imds": imds.value}
     with console.step(f"importing {path}"):
-        made = local.ask(
-            home, "import", timeout=_IMPORT, disk=os.fspath(path.resolve()), name=called, family=family, size=size
-        )
+        made = local.ask(home, "import", timeout=_IMPORT, **asked)
     if json:
         console.out_json(made)
     else:
