@@ -100,7 +100,7 @@ class Daemon:
             like = next((image for image in public if image.family == wanted.family), None)
             if like is None:
                 like = replace(public[0], id=wanted.name, name=wanted.name, family=wanted.family)
-                self.account.add_public_image(like)
+            self.account.add_public_image(replace(like, imds=wanted.imds))
             plane.publish(like.id, tuple(map(Path, wanted.layers)))
             shown.add(like.id)
         self.account.keep_public_images(shown)
@@ -157,7 +157,7 @@ class Daemon:
         if self.plane is None:
             raise UsageError("nothing boots in this sandbox", hint="it was made with --api-only")
         home = self.account.home
-        image = self.account.add_own_image(asked["name"], asked["family"], asked["size"], ready=False)
+        image = self.account.add_own_image(asked["name"], asked["family"], asked["size"], asked["imds"], ready=False)
         try:
             await asyncio.to_thread(self.plane.adopt, image, Path(asked["disk"]))
         except BaseException:

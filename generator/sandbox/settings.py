@@ -22,11 +22,15 @@ KEYS = {"multieip-no-account": "multieip-no-account"}
 
 @dataclass(frozen=True)
 class PublicImage:
-    """A system of this machine that is shown as a public image: its family, its name, its layers (`ImageStore`)."""
+    """A system of this machine that is shown as a public image: its family, its name, its layers (`ImageStore`).
+
+    `imds` is v2 where what boots from it knows the tokens of the metadata service.
+    """
 
     family: str
     name: str
     layers: tuple[str, ...]
+    imds: str = "v2"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -15,6 +16,9 @@ from generator.sandbox.fabric.loop import Loop
 
 # Seconds in which a machine that runs answers anything, and between two requests to a guest that boots still.
 _ANSWER, _AGAIN = 20.0, 2.0
+
+# It logs what it raises, and that QEMU ended as it was asked to.
+logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
 
 T = TypeVar("T")
 
