@@ -138,6 +138,7 @@ def _public_images(specs: list[str], backend: Backend) -> tuple[tuple[PublicImag
     from generator.image import accelerator, base  # noqa: PLC0415
     from generator.run import need  # noqa: PLC0415
     from generator.sandbox.settings import PublicImage  # noqa: PLC0415
+    from generator.spec.distro import TRAITS  # noqa: PLC0415
     from generator.spec.image import load  # noqa: PLC0415
 
     if os.geteuid() != 0:
@@ -151,7 +152,7 @@ def _public_images(specs: list[str], backend: Backend) -> tuple[tuple[PublicImag
             raise UsageError(f"{name} names its base on ECS by id, and the sandbox knows images by family")
         system = base.folder(spec) if backend is Backend.CONTAINER else base.disk(spec)
         # In a container cloud-init is told by other means; by itself, that of an old distribution knows no tokens.
-        imds = "v1" if backend is Backend.QEMU and traits(spec.distro).cloud_init else "v2"
+        imds = "v1" if backend is Backend.QEMU and TRAITS[spec.distro].cloud_init else "v2"
         found.append(PublicImage(spec.base.ecs.family, f"local-{spec.name}", (os.fspath(system),), imds))
     runs_in = "tcg"
     if backend is Backend.QEMU:

@@ -141,7 +141,8 @@ class Account:
     def add_own_image(self, name: str, family: str, size: int, imds: str = "v1", *, ready: bool = True) -> str:
         """Show a disk of this machine as an image of the account's own in the home region; return its id.
 
-        `size` is in GiB, `imds` what its system knows of the metadata service. One that is not `ready` waits for `finish_image` or `drop_image`.
+        `size` is in GiB, `imds` what its system knows of the metadata service. One that is not `ready` waits for
+        `finish_image` or `drop_image`.
         """
         now, region = self.clock.now(), self.regions[self.home]
         if any(image.name == name and image.status != "CreateFailed" for image in region.all(Image)):
