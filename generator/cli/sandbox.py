@@ -258,7 +258,7 @@ def logs(
     folder: Dir = Path(FOLDER),
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is written from now on.")] = False,
 ) -> None:
-    """Show what the server has said, or an instance: its journal, or its console where nobody can look inside."""
+    """Show what the server has said, or an instance: its journal, or the console of a virtual machine."""
     from generator.sandbox import local  # noqa: PLC0415
     from generator.sandbox.settings import Home  # noqa: PLC0415
 
@@ -267,10 +267,9 @@ def logs(
     if instance:
         guest = local.ask(home, "guest", instance=instance)
         path = guest["console"]
-        if guest["enter"]:
-            # Where root can look inside there is no console to speak of.
+        if guest["journal"]:
             shown = ["journalctl", "--boot", "--no-pager", *(["--follow", "--lines=all"] if follow else [])]
-            _become([*guest["enter"], *shown], _inside())
+            _become([*guest["journal"], *shown], _inside())
     if not Path(path).exists():
         raise MultieipError(f"{path} is not there yet", hint="start the sandbox, or the instance")
     _become(["tail", "--lines=+1", *(["--follow"] if follow else []), path], dict(os.environ))

@@ -149,7 +149,9 @@ class Daemon:
                     guest = self.plane.guest(instance.id) if self.plane else None
                     if guest is None:
                         raise MultieipError(f"{wanted} does not run here", hint="start it, or see `sandbox status`")
-                    return {"enter": list(guest.enter), "console": str(guest.console)}
+                    # A container has no console to speak of, and a machine is not to be entered until it has booted.
+                    journal = guest.enter if self.settings.backend == "container" else ()
+                    return {"enter": list(guest.enter), "journal": list(journal), "console": str(guest.console)}
         raise UsageError(f"there is no instance {wanted}", hint="`multieip sandbox status` lists them")
 
     async def say_import(self, asked: Mapping[str, Any]) -> Any:
