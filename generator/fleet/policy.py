@@ -86,8 +86,15 @@ def _found(operation: Operation, seen: set[str]) -> Iterator[str]:
     text = inspect.getsource(operation)
     product = "vpc" if "vpc20160428" in text else "ecs"
     yield from (f"{product}:{name}" for name in _REQUEST.findall(text))
-    code = operation.__code__
-    for name in code.co_names:
+    for name in _names(operation.__code__):
         below = operation.__globals__.get(name)
         if isinstance(below, types.FunctionType) and below.__module__ == operation.__module__ and name not in seen:
             yield from _found(below, seen)
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    """Yield the names that code uses, in the functions within it too."""
+    yield from code.co_names
+    for below in code.co_consts:
+        if isinstance(below, types.CodeType):
+            yield from _names(below)
