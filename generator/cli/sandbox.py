@@ -86,6 +86,10 @@ def up(  # noqa: PLR0917 - options of a command line
     speed: Annotated[
         float | None, typer.Option(min=0.001, help="How fast the clock runs: 10 makes a minute 6 seconds.")
     ] = None,
+    uplink: Annotated[
+        bool | None,
+        typer.Option("--uplink/--no-uplink", help="Let instances out by NAT, to wherever this machine can connect."),
+    ] = None,
     throttle: Annotated[bool | None, typer.Option("--throttle/--no-throttle", help="Count calls a minute.")] = None,
     seed: Annotated[int | None, typer.Option(help="What all names come from, instead of chance.")] = None,
     json: Json = False,
@@ -98,6 +102,7 @@ def up(  # noqa: PLR0917 - options of a command line
     kept, running = home.load(), local.status(home)
     kind = "none" if api_only else backend.value if backend else None
     given = {"backend": kind, "port": port, "eips": eips, "speed": speed, "throttle": throttle, "seed": seed}
+    given["uplink"] = uplink
     asked = {name: value for name, value in given.items() if value is not None}
     if not running:
         settings = _settings(kept, asked, image)
@@ -118,6 +123,7 @@ def _settings(kept: Settings | None, asked: dict[str, Any], images: list[str] | 
     import secrets  # noqa: PLC0415
     from dataclasses import replace  # noqa: PLC0415
 
+    from generator.run import need  # noqa: PLC0415
     from generator.sandbox.settings import Settings  # noqa: PLC0415
 
     if kept is None:
@@ -127,6 +133,10 @@ def _settings(kept: Settings | None, asked: dict[str, Any], images: list[str] | 
     if asked.get("backend", kept.backend) != kept.backend:
         raise UsageError(f"this sandbox was made {_MADE[kept.backend]}", hint="name another --dir for another kind")
     settings = replace(kept, **asked)
+    if settings.uplink:
+        need("slirp4netns")
+        if kept.backend == "none":
+            raise UsageError("--uplink is for instances, which --api-only has none of")
     if kept.backend == "none" or not images:
         return settings
     public, runs_in = _public_images(images, Backend(kept.backend))
@@ -211,7 +221,7 @@ def exec_(
     command: Annotated[list[str], typer.Argument(metavar="CMD", help="The command with its arguments, after `--`.")],
     folder: Dir = Path(FOLDER),
 ) -> None:
-    """Run a command on the sandbox's internet: the API and every EIP answer there, and nothing else does."""
+    """Run a command on the sandbox's internet: the API and every EIP answer there, and an uplink is the way out."""
     running, variables = _environment(folder)
     argv = command
     if running["internet"]:

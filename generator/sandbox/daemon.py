@@ -205,7 +205,7 @@ def _plane(home: Home, settings: Settings) -> DataPlane | None:
         from generator.sandbox.instances.containers import Containers  # noqa: PLC0415
 
         backend = Containers()
-    return DataPlane(Fabric(home.prefix), backend, ImageStore(home.folder, home.folder / "instances"))
+    return DataPlane(Fabric(home.prefix, uplink=settings.uplink), backend, ImageStore(home.folder, home.folder / "instances"))
 
 
 def main() -> None:

@@ -43,11 +43,11 @@ class GoldenSandbox(Sandbox):
     def home(self) -> Home:
         return Home(self.folder)
 
-    def begin(self) -> Any:
-        """Start it for the first time. Later starts, by `up`, know instances of the golden image only."""
+    def begin(self, **more: Any) -> Any:
+        """Start it for the first time, with these settings."""
         base = PublicImage("acs:debian_12_11_x64", BASE, self._layers[1:])
         golden = PublicImage(GOLDEN, GOLDEN, self._layers)
-        return local.up(self.home, Settings(images=(base, golden), eips=100, throttle=False))
+        return local.up(self.home, Settings(images=(base, golden), eips=100, throttle=False, **more))
 
     def region(self) -> Machines:
         """Return its region; as a context manager, it takes away what was made."""
@@ -157,9 +157,9 @@ def machine() -> dict[str, str]:
     return {command: re.sub(r"expires \d+sec", "", said) for command, said in found.items()}
 
 
-def traces(home: Home) -> set[str]:
-    """Return what a sandbox has on the machine outside its folder; what is going away has a moment for it."""
-    end = time.monotonic() + 3
+def traces(home: Home, patience: float = 3) -> set[str]:
+    """Return what a sandbox has on the machine outside its folder; what is going away has seconds for it."""
+    end = time.monotonic() + patience
     while (found := _traces(home)) and time.monotonic() < end:
         time.sleep(0.1)
     return found

@@ -17,6 +17,7 @@ from generator.sandbox.fabric.model import Eni, Identity, Vpc, VSwitch
 from generator.sandbox.fabric.netns import Namespace
 from generator.sandbox.fabric.network import Internet, Router, listen
 from generator.sandbox.fabric.service import Service, View
+from generator.sandbox.fabric.uplink import Uplink
 
 PREFIX = "mip-"
 
@@ -42,10 +43,10 @@ class Fabric:
     """One fabric. As a context manager it removes all that it made, whatever happened.
 
     `prefix` begins the names of its namespaces and tells fabrics on one machine apart. `lease` and `renew` are
-    DHCP's lease time and T1 in seconds.
+    DHCP's lease time and T1 in seconds. `uplink` gives it a way out, to wherever this process can connect to.
     """
 
-    def __init__(self, prefix: str = "", *, lease: int = 3600, renew: int | None = None) -> None:
+    def __init__(self, prefix: str = "", *, lease: int = 3600, renew: int | None = None, uplink: bool = False) -> None:
         owner.sweep_dead()
         self.prefix = prefix or f"{PREFIX}{secrets.token_hex(3)}"
         self._lock = owner.hold(self.prefix)
@@ -56,8 +57,11 @@ class Fabric:
         self._enis: dict[str, Eni] = {}
         self._guests: dict[str, _Guest] = {}
         self.internet = Internet(Namespace(f"{self.prefix}-internet"))
+        self._uplink = Uplink(self.internet.space, self.folder) if uplink else None
         try:
             self.internet.create()
+            if self._uplink is not None:
+                self._uplink.start()
             self.loop.call(self.internet.serve_echo())
         except BaseException:
             self.close()
@@ -78,6 +82,8 @@ class Fabric:
             for server in held.dhcp.values():
                 server.stop()
         self._vpcs.clear()
+        if self._uplink is not None:
+            self._uplink.stop()
         self.loop.stop()
         owner.cleanup(self.prefix)
         self._lock.close()
@@ -90,6 +96,8 @@ class Fabric:
         held = _Vpc(vpc, router, Service(lambda address: self._view(vpc.id, address)))
         self._vpcs[vpc.id] = held
         router.create(self.internet, vpc.cidr6)
+        if self._uplink is not None:
+            self._uplink.serve_names(router.space)
         self.loop.call(held.service.serve(router.space.call(lambda: listen(filters.METADATA, 80))))
 
     def add_vswitch(self, vpc_id: str, switch: VSwitch) -> None:
