@@ -30,6 +30,7 @@ render.register(APP)
 image.register(APP)
 fleet.register(APP)
 fleet_views.register(APP)
+fleet.register_removal(APP)
 sandbox.register(APP)
 doctor.register(APP)
 

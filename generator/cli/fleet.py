@@ -37,9 +37,13 @@ SCHEMA_VERSION = 1
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to the app."""
+    """Add the commands that come before a fleet to the app."""
     app.command("plan")(plan)
     app.command("launch")(launch)
+
+
+def register_removal(app: typer.Typer) -> None:
+    """Add the commands that end a fleet to the app."""
     app.command("destroy")(destroy)
     app.command("sweep")(sweep)
 
@@ -224,6 +228,9 @@ def sweep(  # noqa: PLR0917 - options of a command line
         list[str] | None, typer.Argument(metavar="[FLEET]...", help="Fleets that are in use: what is theirs stays.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what belongs to no fleet.")] = False,
+    detailed_exitcode: Annotated[
+        bool, typer.Option("--detailed-exitcode", help="With --dry-run: exit code 4 when there is something.")
+    ] = False,
     yes: Yes = False,
     state: State = None,
     json: Json = False,
@@ -247,7 +254,7 @@ def sweep(  # noqa: PLR0917 - options of a command line
         console.say(f"✓ nothing in {region} that belongs to no fleet")
         return
     if dry_run:
-        return
+        raise typer.Exit(ExitCode.CHANGES if detailed_exitcode else ExitCode.OK)
     if not yes:
         _agree(f"Remove these {len(rows)} things for good?", "pass --yes, or --dry-run to look only")
     done = sweeps.remove(found, region, folder=state)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -152,3 +154,21 @@ def left(region: Machines) -> dict[str, int]:
         "enis": len(region.do("DescribeNetworkInterfaces").network_interface_sets.network_interface_set),
         "eips": region.eip("DescribeEipAddresses").total_count,
     }
+
+
+def test_the_demo_goes_from_nothing_to_proof_and_back_to_nothing(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        ["make", "demo", f"OUT={tmp_path}"], cwd=root, capture_output=True, text=True, check=False, timeout=600
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.findall(r"^demo-00\d .*", done.stdout, re.MULTILINE) == [
+        f"demo-00{number}  10/10  10/10    10/10   ✓" for number in (1, 2)
+    ]
+    for said in (
+        "✓ 62 checks passed on demo",
+        "removed 2 instances, 2 secondary ENIs, 20 EIPs",
+        "✓ nothing in cn-hangzhou",
+    ):
+        assert said in done.stderr
+    assert not (tmp_path / "demo" / "sandbox" / "control").exists()

@@ -125,7 +125,8 @@ def test_sweep_shows_what_no_fleet_owns_and_leaves_the_rest(cloud: Cloud, comman
     command.must("launch")
     look = multieip("sweep", command.file, "--region", REGION, "--dry-run")
     assert "nothing in cn-hangzhou that belongs to no fleet" in look.stderr
-    found = multieip("sweep", "--region", REGION, "--dry-run", "--json")
+    found = multieip("sweep", "--region", REGION, "--dry-run", "--detailed-exitcode", "--json")
+    assert found.returncode == ExitCode.CHANGES
     orphans = json.loads(found.stdout)["orphans"]
     kinds = [one["kind"] for one in orphans]
     assert (kinds.count("instance"), kinds.count("EIP"), kinds.count("ENI")) == (3, 15, 3)
