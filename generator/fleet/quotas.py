@@ -41,6 +41,8 @@ QUOTAS = {
     "UnassociateEipAddress": Quota(120),
     "ReleaseEipAddress": Quota(600),
     "AttachNetworkInterface": Quota(500),
+    # A batch is what is away together while ENIs move.
+    "DetachNetworkInterface": Quota(400, 5),
     "AssignPrivateIpAddresses": Quota(400),
     "DeleteNetworkInterface": Quota(500),
 }

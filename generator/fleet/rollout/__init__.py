@@ -1,0 +1,1 @@
+"""Rolling a fleet forward: instances are replaced in waves, and their EIPs stay."""

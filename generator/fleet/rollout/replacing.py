@@ -1,0 +1,285 @@
+"""The durable workflow that replaces a few instances side by side, and puts everything back where one fails."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dbos import DBOS, SetWorkflowID
+
+from generator.cloud import instances
+from generator.cloud.client import Cloud
+from generator.errors import ExitCode
+from generator.fleet import names
+from generator.fleet.calls import Failure, attempt
+from generator.fleet.desired import Desired
+from generator.fleet.engine import process, queue
+from generator.fleet.launching import stretches
+from generator.fleet.rollout import gates
+from generator.fleet.rollout.gates import Who
+from generator.fleet.rollout.launching import Batch, Launched, run_new
+from generator.fleet.rollout.moving import Move, Moved, Rebind, carry_out
+from generator.fleet.rollout.values import Fresh, GateResult, Order, Outage, Replaced, Unit
+from generator.fleet.work import Queues, tag
+
+# Where groups of replacements wait, and how many of them a process does at once; each takes a thread that mostly waits.
+REPLACEMENTS = "replacements"
+WORKERS = 24
+# Instances that one workflow replaces side by side. One call of Cloud Assistant or of a look is for all of them.
+GROUP = 10
+# Seconds of the cloud's clock until an instance that is deleted is gone.
+_GOING = 600.0
+
+
+@DBOS.workflow(name="replace")
+def replace(desired: Desired, order: Order, run: str, units: Sequence[Unit]) -> list[Replaced]:
+    """Replace instances; those that fail are as they were when this returns."""
+    return _Group(desired, order, run, units).go()
+
+
+@DBOS.workflow(name="take-back")
+def take_back(desired: Desired, order: Order, run: str, done: Sequence[Replaced]) -> list[Replaced]:
+    """Put old instances that are still there back in their places, and delete the new ones."""
+    group = _Group(desired, order, run, [one.unit for one in done])
+    group.fresh = {one.unit.slot: one.new for one in done if one.new}
+    for one in done:
+        group.fail(one.unit.slot, "rolled back")
+    return group.end()
+
+
+@DBOS.step(name="now")
+def now() -> float:
+    """Return the time, in seconds since the epoch; a workflow that goes on sees the same."""
+    return time.time()
+
+
+@dataclass
+class _Group:
+    """Replacements that go side by side, phase by phase. One that fails drops out, and is undone at the end."""
+
+    desired: Desired
+    order: Order
+    run: str
+    units: Sequence[Unit]
+    fresh: dict[int, Fresh] = field(default_factory=dict)
+    why: dict[int, str] = field(default_factory=dict)
+    stuck: dict[int, str] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+    results: list[GateResult] = field(default_factory=list)
+    outages: list[tuple[int, Outage]] = field(default_factory=list)
+    begun: float = 0.0
+    moved: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.queues = Queues(str(DBOS.workflow_id), self.desired.region)
+
+    def go(self) -> list[Replaced]:
+        """Replace all, and return what became of each."""
+        strategy, hooks = self.order.strategy, self.order.strategy.hooks
+        self.begun = now()
+        self._launch()
+        self._check(lambda who: gates.guest(self.desired.region, gates.GUEST, who, strategy.ready_timeout))
+        self._own_gates("launch")
+        self._hook("after_launch", hooks.after_launch)
+        self._hook("drain", hooks.drain, old=True)
+        self._move()
+        self.moved = now()
+        if self.order.probing:
+            self._check(lambda who: gates.answers(self.order, who))
+        self._check(lambda who: gates.guest(self.desired.region, gates.SETTLED, who, strategy.ready_timeout))
+        self._own_gates("move")
+        self._hook("after_move", hooks.after_move)
+        self._take_over()
+        return self.end()
+
+    def end(self) -> list[Replaced]:
+        """Undo what failed, and return what became of each."""
+        self._undo()
+        ended = now()
+        return [self._replaced(unit, ended) for unit in self.units]
+
+    def _replaced(self, unit: Unit, ended: float) -> Replaced:
+        slot = unit.slot
+        state = "stuck" if slot in self.stuck else "failed" if slot in self.why else "replaced"
+        return Replaced(
+            unit=unit,
+            state=state,
+            why=self.stuck.get(slot) or self.why.get(slot, ""),
+            new=self.fresh.get(slot),
+            gates=tuple(one for one in self.results if one.slot == slot),
+            outages=tuple(outage for one, outage in self.outages if one == slot),
+            begun=self.begun,
+            moved=self.moved,
+            ended=ended,
+        )
+
+    def fail(self, slot: int, why: str) -> None:
+        """Drop a replacement."""
+        self.why.setdefault(slot, why)
+
+    def _alive(self) -> list[Unit]:
+        return [unit for unit in self.units if unit.slot not in self.why]
+
+    # New instances
+
+    def _launch(self) -> None:
+        handles = []
+        for (zone, groups), units in self._by_place().items():
+            offers = tuple(
+                (kind, place.vswitch)
+                for kind in self.desired.types
+                for place in sorted(self.desired.places, key=lambda one: one.vswitch != units[0].vswitch)
+                if place.zone == zone
+            )
+            for first, amount in stretches([unit.slot for unit in units], 1):
+                batch = Batch(first, amount, groups, offers)
+                with SetWorkflowID(self.queues.name("RunInstances")):
+                    handle = DBOS.enqueue_workflow(
+                        queue("RunInstances", self.desired.region),
+                        run_new,
+                        self.desired,
+                        self.run,
+                        batch,
+                        float(self.order.strategy.ready_timeout),
+                    )
+                handles.append((batch, handle))
+        for batch, handle in handles:
+            made: Launched = handle.get_result(polling_interval_sec=process().poll)
+            self.fresh |= dict(made.running)
+            self.lost += [key for _, key in made.lost]
+            for slot in range(batch.first, batch.first + batch.amount):
+                if slot not in self.fresh:
+                    self.fail(slot, made.failure.message if made.failure else "the new instance vanished")
+
+    def _by_place(self) -> dict[tuple[str, tuple[str, ...]], list[Unit]]:
+        found: dict[tuple[str, tuple[str, ...]], list[Unit]] = {}
+        for unit in self.units:
+            found.setdefault((unit.zone, unit.groups), []).append(unit)
+        return found
+
+    # Gates and hooks
+
+    def _who(self, unit: Unit, *, old: bool = False) -> Who:
+        instance = unit.old if old else self.fresh[unit.slot].id
+        return Who(self.desired.fleet, unit.slot, unit.name, instance, unit.eips)
+
+    def _check(self, ask: Callable[[list[Who]], list[GateResult]], *, old: bool = False) -> None:
+        everyone = [self._who(unit, old=old) for unit in self._alive()]
+        if not everyone:
+            return
+        for result in ask(everyone):
+            self.results.append(result)
+            if not result.passed:
+                self.fail(result.slot, f"{result.gate}: {result.detail}")
+
+    def _own_gates(self, after: str) -> None:
+        for one in self.order.strategy.gates:
+            if one.after == after:
+                self._check(lambda who, one=one: gates.gate(self.desired.region, one, who))  # type: ignore[misc]
+
+    def _hook(self, where: str, hook: Any, *, old: bool = False) -> None:
+        if hook:
+            self._check(lambda who: gates.hook(self.desired.region, where, hook, who), old=old)
+
+    # EIPs
+
+    def _move(self) -> None:
+        alive = self._alive()
+        for unit in alive:
+            if len(self.fresh[unit.slot].ips) <= max((one.number for one in unit.own), default=-1):
+                self.fail(unit.slot, "the new primary ENI has fewer private IPs than the old one has EIPs")
+        alive = self._alive()
+        moved = carry_out(
+            self.queues,
+            self.order,
+            [Move(unit.slot, self.fresh[unit.slot].id, unit.enis, unit.publics) for unit in alive if unit.enis],
+            _spread([self._forth(unit) for unit in alive]),
+        )
+        self.outages += moved.outages
+        for unit in alive:
+            if failure := moved.failed(unit.slot):
+                self.fail(unit.slot, failure.message)
+
+    def _forth(self, unit: Unit) -> list[Rebind]:
+        new = self.fresh[unit.slot]
+        return [Rebind(unit.slot, one.eip, one.public, new.primary, new.ips[one.number]) for one in unit.own]
+
+    def _take_over(self) -> None:
+        """Say by tags which instance is the number's now."""
+        alive = self._alive()
+        for ids, role in (
+            ([unit.old for unit in alive], names.OLD),
+            ([self.fresh[unit.slot].id for unit in alive], names.CURRENT),
+        ):
+            if ids and (failure := tag(self.desired.region, "instance", ids, ((names.ROLE, role),))):
+                for unit in alive:
+                    self.fail(unit.slot, failure.message)
+                return
+
+    # The way back
+
+    def _undo(self) -> None:
+        """Bring back to old instances what was theirs, then delete the new ones."""
+        units = [unit for unit in self.units if unit.slot in self.why]
+        moved = carry_out(
+            self.queues,
+            self.order,
+            [Move(unit.slot, unit.old, unit.enis, unit.publics) for unit in units if unit.enis],
+            _spread([_back(unit) for unit in units]),
+        )
+        self.outages += [(slot, one) for slot, one in moved.outages if one.seconds]
+        self._note(units, moved)
+        well = [unit for unit in units if unit.slot not in self.stuck]
+        if well and (
+            failure := tag(self.desired.region, "instance", [unit.old for unit in well], ((names.ROLE, names.CURRENT),))
+        ):
+            self.stuck |= {unit.slot: failure.message for unit in well}
+            return
+        going = [self.fresh[unit.slot].id for unit in well if unit.slot in self.fresh] + self.lost
+        failure = delete(self.desired.region, going, names.token(self.queues.run, "new")) if going else None
+        if failure:
+            self.stuck |= {unit.slot: failure.message for unit in well}
+
+    def _note(self, units: Iterable[Unit], moved: Moved) -> None:
+        for unit in units:
+            if failure := moved.failed(unit.slot):
+                self.stuck[unit.slot] = f"{self.why[unit.slot]}; and the way back failed: {failure.message}"
+
+
+def _back(unit: Unit) -> list[Rebind]:
+    return [Rebind(unit.slot, one.eip, one.public, unit.primary, one.ip) for one in unit.own]
+
+
+def _spread(lists: Sequence[list[Rebind]]) -> list[Rebind]:
+    """Return the first of each list, then the second: an ENI takes one change of its EIPs at a time."""
+    longest = max(map(len, lists), default=0)
+    return [one[number] for number in range(longest) for one in lists if number < len(one)]
+
+
+@DBOS.step(name="delete")
+def delete(region: str, ids: Sequence[str], token: str) -> Failure | None:
+    """Delete instances whatever protects them, and wait until they are gone."""
+    cloud = process().cloud(region)
+
+    def deleted() -> None:
+        for one in instances.describe(cloud, ids=ids):
+            if one.deletion_protection:
+                instances.unprotect(cloud, one.id)
+        for start in range(0, len(ids), instances.MOST):
+            instances.delete(cloud, ids[start : start + instances.MOST], token=names.token(token, str(start)))
+        _until_gone(cloud, ids)
+
+    failure = attempt(deleted).failure
+    if failure is None and instances.describe(cloud, ids=ids):
+        hint = "look at them in the console"
+        return Failure(f"instances do not go: {', '.join(ids[:3])}", hint, int(ExitCode.TIMEOUT), fatal=True)
+    return failure
+
+
+def _until_gone(cloud: Cloud, ids: Sequence[str]) -> None:
+    waited, delay = 0.0, 1.0
+    while waited < _GOING and instances.describe(cloud, ids=ids):
+        cloud.sleep(delay)
+        waited, delay = waited + delay, min(2 * delay, 5.0)
