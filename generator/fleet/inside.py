@@ -81,12 +81,19 @@ def _late(result: Result | None, key: str) -> Result:
     return Result(key, "Late", None, "", "Cloud Assistant gave no result in time: does its agent run there?")
 
 
-def judge(machine: Machine, result: Result | None, *, echo: bool, probed: bool) -> Iterator[Check]:
+def judge(machine: Machine, result: Result | None, *, echo: bool, probed: bool) -> list[Check]:
     """Judge what an instance told: its own check, then each EIP. `probed` says whether EIPs were asked meanwhile."""
     told = _told(result)
     if isinstance(told, str):
-        yield failed(machine.name, INSIDE, "", told)
-        return
+        return [failed(machine.name, INSIDE, "", told)]
+    try:
+        return list(_judged(machine, told, echo=echo, probed=probed))
+    except (KeyError, TypeError, AttributeError):
+        # Whoever has taken an instance over may have it tell anything.
+        return [failed(machine.name, INSIDE, "", "the script's output is not what it writes")]
+
+
+def _judged(machine: Machine, told: Mapping[str, Any], *, echo: bool, probed: bool) -> Iterator[Check]:
     check = told["check"]
     if check["code"] is None:
         yield skipped(machine.name, INSIDE, "", "multieip-policy-routing is not installed")

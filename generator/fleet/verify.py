@@ -97,8 +97,8 @@ def _inside(cloud: Cloud, seen: Picture, probe: Probe, asked: Asked, end: float)
         while waiting:
             results = inside.ask(cloud, waiting, probe, echo, _prober(waiting, probe, asked))
             for machine in waiting:
-                found[machine.name] = list(
-                    inside.judge(machine, results.get(machine.id), echo=bool(echo), probed=OUTSIDE not in asked.skip)
+                found[machine.name] = inside.judge(
+                    machine, results.get(machine.id), echo=bool(echo), probed=OUTSIDE not in asked.skip
                 )
             waiting = [one for one in waiting if any(check.state == "failed" for check in found[one.name])]
             if time.monotonic() >= end:

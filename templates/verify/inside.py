@@ -175,4 +175,5 @@ def main():
     print(base64.b64encode(zlib.compress(json.dumps(told).encode(), 9)).decode())
 
 
-main()
+if __name__ == "__main__":
+    main()
