@@ -119,7 +119,7 @@ class ContainerGuest:
         """Nothing: the interface is there at once."""
 
     def unplugged(self, interface: str) -> None:
-        """Nothing: the interface goes by itself."""
+        """Nothing: the interface went by itself."""
 
     def execute(self, invocation: Invocation) -> CommandResult:
         """Run a command once the system is up."""

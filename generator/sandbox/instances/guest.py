@@ -64,7 +64,7 @@ class Guest(Protocol):
         ...
 
     def unplugged(self, interface: str) -> None:
-        """Say that its namespace will lose an interface."""
+        """Say that its namespace has lost an interface."""
         ...
 
     def execute(self, invocation: Invocation) -> CommandResult:

@@ -14,7 +14,6 @@ import os
 import shlex
 import socket
 import subprocess
-import threading
 import time
 import uuid
 from collections.abc import Sequence
@@ -97,8 +96,6 @@ class MachineGuest:
     accelerator: str
     key: Path
     loop: Loop
-    # Held while NICs come and go; not while something is waited for.
-    _wiring: threading.Lock = field(default_factory=threading.Lock, init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _monitor: Monitor | None = field(default=None, init=False)
     # The MAC of each interface that the machine has.
@@ -141,7 +138,7 @@ class MachineGuest:
         if not self._disk.exists():
             disks.layer(self._disk, self.place.layers[0])
         ours, theirs = socket.socketpair()
-        with self._wiring, theirs, self._log.open("wb") as log:
+        with theirs, self._log.open("wb") as log:
             nics = dict(taps.interfaces(self.place.space))
             for interface, mac in nics.items():
                 taps.wire(self.place.space, interface, mac)
@@ -211,25 +208,23 @@ class MachineGuest:
             process.wait()
         if monitor is not None:
             monitor.close()
-        with self._wiring:
-            self._process, self._monitor, self._nics = None, None, {}
+        self._process, self._monitor, self._nics = None, None, {}
 
     def plugged(self, interface: str) -> None:
         """Plug a NIC into the machine, unless it booted with it."""
-        with self._wiring:
-            if not self._running or self._monitor is None or interface in self._nics:
-                return
-            mac = taps.interfaces(self.place.space)[interface]
-            taps.wire(self.place.space, interface, mac)
-            netdev, device = _network(mac)
-            self._monitor.execute("netdev_add", **netdev)
-            self._monitor.execute("device_add", **device)
-            self._nics[interface] = mac
+        # The namespace may have lost it again by now.
+        mac = taps.interfaces(self.place.space).get(interface)
+        if not mac or not self._running or self._monitor is None or interface in self._nics:
+            return
+        taps.wire(self.place.space, interface, mac)
+        netdev, device = _network(mac)
+        self._monitor.execute("netdev_add", **netdev)
+        self._monitor.execute("device_add", **device)
+        self._nics[interface] = mac
 
     def unplugged(self, interface: str) -> None:
-        """Have the guest let go of a NIC; one that does not sees it lose its carrier."""
-        with self._wiring:
-            mac, monitor = self._nics.pop(interface, None), self._monitor
+        """Have the guest let go of a NIC, which leads nowhere by now; one that does not sees it lose its carrier."""
+        mac, monitor = self._nics.pop(interface, None), self._monitor
         if mac is None or monitor is None or not self._running:
             return
         try:

@@ -238,8 +238,8 @@ class DataPlane:
             case told.EniDetached(eni, instance_id):
                 held = self._held.get(instance_id)
                 if held and (plugged := self.fabric.interface(eni.id)):
-                    held.guest.unplugged(plugged)
                     self.fabric.unplug(eni.id)
+                    self._submit(held.worker, f"unplugging {eni.id}", partial(held.guest.unplugged, plugged))
 
     def _follow_instance(
         self, region: str, event: told.InstanceStopped | told.InstanceRebooted | told.InstanceChanged
