@@ -14,6 +14,8 @@ from generator.fleet.launch import call_log, default_settings, interrupted
 from generator.fleet.observe import look_at_all
 from generator.fleet.progress import Progress
 
+_BUSY = ("UnassociateEipAddress", "ReleaseEipAddress", "DeleteNetworkInterface")
+
 
 @dataclass(frozen=True)
 class Report:
@@ -68,7 +70,10 @@ def carry_out(  # noqa: PLR0917 - destroy and sweep are the same but for these
         return one.workflow == name and one.inputs == inputs
 
     try:
-        with opened(home, region, settings=settings, observer=calls, progress=progress, keep=same) as (engine, left):
+        with opened(home, region, settings=settings, observer=calls, progress=progress, keep=same, busy=_BUSY) as (
+            engine,
+            left,
+        ):
             from generator.fleet import removing  # noqa: PLC0415 - with the engine
 
             try:

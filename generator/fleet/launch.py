@@ -18,6 +18,8 @@ from generator.fleet.progress import Progress
 from generator.fleet.quotas import clock
 from generator.spec.fleet import FleetSpec
 
+_BUSY = ("RunInstances", "AllocateEipAddress", "AssociateEipAddress")
+
 
 @dataclass(frozen=True)
 class Report:
@@ -56,7 +58,7 @@ def launch(
 
     resumed = False
     try:
-        with opened(home, spec.region, settings=settings, observer=calls, progress=progress, keep=same) as (
+        with opened(home, spec.region, settings=settings, observer=calls, progress=progress, keep=same, busy=_BUSY) as (
             engine,
             left,
         ):

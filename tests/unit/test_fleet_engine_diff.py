@@ -1,0 +1,314 @@
+"""The comparison of a fleet as it should be with what is there: pure, so every case is a table of records."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from generator.cloud.eips import Eip, NewEip
+from generator.cloud.enis import Address, Eni
+from generator.cloud.instances import Disk, Instance
+from generator.cloud.networks import Rule, SecurityGroup
+from generator.fleet import names
+from generator.fleet.actions import Actions, AddEni, AddIps, Removal, Revive, Target
+from generator.fleet.desired import Desired, WantedEni, Where
+from generator.fleet.diff import diff, everything
+from generator.fleet.names import Place
+from generator.fleet.observe import Observed
+
+ZONE = "cn-hangzhou-h"
+TAGS = ((names.FLEET, "web"), (names.RUN, "web.1"))
+
+
+def wanted(**more: Any) -> Desired:
+    """Return two instances with 1 EIP on the primary and 2 on a secondary ENI each."""
+    fields: dict[str, Any] = {
+        "fleet": "web",
+        "region": "cn-hangzhou",
+        "prefix": "web",
+        "count": 2,
+        "image": "m-1",
+        "types": ("ecs.g7.large",),
+        "places": (Where("vsw-h", ZONE),),
+        "spread": False,
+        "vpc": "vpc-1",
+        "groups": ("sg-1",),
+        "rules": (),
+        "enis": (WantedEni(1, 1, "web-eth0"), WantedEni(2, 2, "web-eth1")),
+        "eip": NewEip(),
+        "package": "",
+        "segment": 0,
+        "eip_ids": (),
+        "tags": (),
+        "system_disk": Disk("cloud_essd"),
+        "data_disks": (),
+        "key_pair": "",
+        "ram_role": "",
+        "resource_group": "",
+        "http_tokens": "required",
+        "deletion_protection": False,
+        "spot": "NoSpot",
+        "spot_price": 0.0,
+        "spot_hours": 1,
+        "spot_interruption": "",
+        "user_data": b"",
+    }
+    known = Desired.__dataclass_fields__
+    return Desired(**{**{name: "" for name in known if name not in fields}, **fields, **more})
+
+
+def machine(slot: int, **more: Any) -> Instance:
+    one = Instance(
+        id=f"i-{slot}",
+        name=f"web-{slot:03}",
+        status="Running",
+        type="ecs.g7.large",
+        image="m-1",
+        vpc="vpc-1",
+        vswitch="vsw-h",
+        zone=ZONE,
+        groups=("sg-1",),
+        enis=(f"eni-{slot}-0", f"eni-{slot}-1"),
+        created=f"2026-11-25T10:{slot:02}Z",
+        tags=TAGS,
+    )
+    return replace(one, **more)
+
+
+def eni(slot: int, index: int, ips: int, **more: Any) -> Eni:
+    one = Eni(
+        id=f"eni-{slot}-{index}",
+        name="" if index == 0 else f"web-eth{index}",
+        description="" if index == 0 else names.owned("web"),
+        primary=index == 0,
+        status="InUse",
+        instance=f"i-{slot}",
+        vpc="vpc-1",
+        vswitch="vsw-h",
+        zone=ZONE,
+        groups=("sg-1",),
+        addresses=tuple(Address(f"10.{slot}.{index}.{number}") for number in range(ips)),
+        created="2026-11-25T10:00:00Z",
+        tags=(*TAGS, (names.ENI, str(index))) if index else TAGS,
+    )
+    return replace(one, **more)
+
+
+def eip(slot: int, index: int, number: int, *, bound: bool = True, **more: Any) -> Eip:
+    one = Eip(
+        id=f"eip-{slot}-{index}-{number}",
+        address=f"198.18.{slot}.{index * 10 + number}",
+        status="InUse" if bound else "Available",
+        target=f"eni-{slot}-{index}" if bound else "",
+        private_ip=f"10.{slot}.{index}.{number}" if bound else "",
+        segment="",
+        bandwidth="5",
+        charge="PayByTraffic",
+        isp="BGP",
+        created="2026-11-25T10:00:00Z",
+        tags=(*TAGS, (names.PLACE, f"{slot}/{index}/{number}")),
+    )
+    return replace(one, **more)
+
+
+def whole(count: int = 2) -> Observed:
+    """Return what `wanted` is when it is there."""
+    slots = range(1, count + 1)
+    return Observed(
+        tuple(machine(slot) for slot in slots),
+        tuple(one for slot in slots for one in (eni(slot, 0, 1), eni(slot, 1, 2))),
+        tuple(one for slot in slots for one in (eip(slot, 0, 0), eip(slot, 1, 0), eip(slot, 1, 1))),
+    )
+
+
+def without(seen: Observed, *ids: str) -> Observed:
+    return Observed(
+        tuple(one for one in seen.instances if one.id not in ids),
+        tuple(one for one in seen.enis if one.id not in ids),
+        tuple(one for one in seen.eips if one.id not in ids),
+        seen.groups,
+        seen.rules,
+    )
+
+
+def loose(one: Eni) -> Eni:
+    return replace(one, instance="", status="Available")
+
+
+def test_what_is_as_it_should_be_needs_nothing() -> None:
+    actions = diff(wanted(), whole())
+    assert actions == Actions(kept_instances=2, kept_eips=6)
+    assert actions.is_empty
+
+
+def test_from_nothing_everything_is_made() -> None:
+    actions = diff(wanted(), Observed())
+    assert actions.create == (1, 2)
+    # An ENI takes one EIP at a time, so its places are as far apart as can be.
+    assert [str(need.place) for need in actions.allocate] == ["1/0/0", "1/1/0", "2/0/0", "2/1/0", "1/1/1", "2/1/1"]
+    assert all(need.target is None for need in actions.allocate)
+
+
+def test_an_eip_that_nobody_bound_goes_to_the_place_it_was_allocated_for() -> None:
+    seen = whole()
+    seen = replace(without(seen, "eip-2-1-1"), eips=(*without(seen, "eip-2-1-1").eips, eip(2, 1, 1, bound=False)))
+    (bind,) = diff(wanted(), seen).bind
+    assert (bind.eip, bind.place, bind.target) == ("eip-2-1-1", Place(2, 1, 1), Target("eni-2-1", "10.2.1.1"))
+
+
+def test_two_eips_for_one_place_leave_one_over() -> None:
+    seen = whole()
+    twin = eip(1, 0, 0, bound=False, id="eip-twin")
+    actions = diff(wanted(), replace(seen, eips=(*seen.eips, twin)))
+    assert actions.is_empty
+    assert actions.remove.release == ("eip-twin",)
+
+
+def test_an_eip_that_is_being_bound_is_on_its_place_already() -> None:
+    seen = whole()
+    eips = tuple(replace(one, status="Associating") if one.id == "eip-1-1-0" else one for one in seen.eips)
+    assert diff(wanted(), replace(seen, eips=eips)).is_empty
+
+
+def test_an_eip_on_another_private_ip_of_the_fleet_is_left_there() -> None:
+    seen = whole()
+    swapped = {"eip-1-1-0": "10.1.1.1", "eip-1-1-1": "10.1.1.0"}
+    eips = tuple(replace(one, private_ip=swapped.get(one.id, one.private_ip)) for one in seen.eips)
+    assert diff(wanted(), replace(seen, eips=eips)).is_empty
+
+
+def test_an_instance_whose_enis_live_on_with_their_eips_is_revived() -> None:
+    seen = without(whole(), "i-2", "eni-2-0", "eip-2-0-0")
+    bound = (Address("10.2.1.0", "eip-2-1-0"), Address("10.2.1.1", "eip-2-1-1"))
+    enis = tuple(loose(replace(one, addresses=bound)) if one.id == "eni-2-1" else one for one in seen.enis)
+    actions = diff(wanted(), replace(seen, enis=enis))
+    assert actions.revive == (Revive(2, ZONE, ((1, "eni-2-1"),)),)
+    assert (actions.create, actions.leftover_enis) == ((), ())
+    assert [str(need.place) for need in actions.allocate] == ["2/0/0"]
+
+
+def test_an_eni_without_eips_that_lost_its_instance_is_left_over() -> None:
+    seen = without(whole(), "i-2", "eni-2-0", "eip-2-0-0", "eip-2-1-0", "eip-2-1-1")
+    enis = tuple(loose(one) if one.id == "eni-2-1" else one for one in seen.enis)
+    actions = diff(wanted(), replace(seen, enis=enis))
+    assert actions.leftover_enis == ("eni-2-1",)
+    assert actions.create == (2,)
+
+
+def test_an_instance_without_a_known_name_is_told_by_its_eips() -> None:
+    seen = whole()
+    machines = (replace(machine(1), name="somebody renamed it"), machine(2))
+    bound = (Address("10.1.1.0", "eip-1-1-0"), Address("10.1.1.1", "eip-1-1-1"))
+    enis = tuple(replace(one, addresses=bound) if one.id == "eni-1-1" else one for one in seen.enis)
+    assert diff(wanted(), replace(seen, instances=machines, enis=enis)).is_empty
+
+
+def test_enis_that_were_never_tagged_are_tagged() -> None:
+    seen = whole()
+    enis = tuple(replace(one, tags=()) if one.id == "eni-1-1" else one for one in seen.enis)
+    assert diff(wanted(), replace(seen, enis=enis)).tag_enis == ((1, ("eni-1-1",)),)
+
+
+def test_what_an_instance_lacks_is_added_to_it() -> None:
+    seen = without(whole(1), "eni-1-1", "eip-1-1-0", "eip-1-1-1")
+    desired = wanted(count=1, enis=(WantedEni(3, 1, "web-eth0"), WantedEni(2, 2, "web-eth1")))
+    actions = diff(desired, seen)
+    assert actions.add_enis == (AddEni(1, 1, "i-1", "vsw-h"),)
+    assert actions.add_ips == (AddIps("eni-1-0", 2),)
+    assert [(str(need.place), need.target) for need in actions.allocate] == [("1/1/0", None), ("1/1/1", None)]
+
+
+def test_fewer_of_everything_goes_in_order_and_only_what_is_ours() -> None:
+    seen = whole()
+    desired = wanted(count=1, enis=(WantedEni(1, 1, "web-eth0"), WantedEni(1, 1, "web-eth1")))
+    removal = diff(desired, seen).remove
+    assert removal.instances == ("i-2",)
+    assert removal.enis == ("eni-2-1",)
+    assert removal.unassign == (("eni-1-1", ("10.1.1.1",)),)
+    assert set(removal.release) == {"eip-1-1-1", "eip-2-0-0", "eip-2-1-0", "eip-2-1-1"}
+    assert set(removal.unassociate) == set(removal.release)
+
+
+def test_eips_of_the_file_are_bound_in_its_order_and_never_released() -> None:
+    ids = ("eip-c", "eip-a", "eip-b")
+    free = tuple(replace(eip(1, 0, 0, bound=False), id=one, tags=()) for one in sorted(ids))
+    seen = replace(without(whole(1), "eip-1-0-0", "eip-1-1-0", "eip-1-1-1"), eips=free)
+    actions = diff(wanted(count=1, eip_ids=ids), seen)
+    assert [(bind.eip, str(bind.place)) for bind in actions.bind] == [
+        ("eip-c", "1/0/0"),
+        ("eip-a", "1/1/0"),
+        ("eip-b", "1/1/1"),
+    ]
+    assert not actions.remove
+    assert not diff(
+        wanted(count=1, eip_ids=(*ids, "eip-d")), replace(seen, eips=(*free, replace(free[0], id="eip-d")))
+    ).remove.release
+
+
+def test_a_security_group_of_the_file_is_made_and_gets_what_it_lacks() -> None:
+    rules = (Rule("TCP", "22/22", "0.0.0.0/0"), Rule("ICMP", "-1/-1", "0.0.0.0/0"))
+    desired = wanted(groups=(), rules=rules)
+    actions = diff(desired, Observed())
+    assert (actions.create_group, actions.add_rules) == (True, rules)
+    group = SecurityGroup("sg-9", "multieip-web", "vpc-1", "", TAGS)
+    seen = replace(whole(), groups=(group,), rules=(Rule("TCP", "22/22", "0.0.0.0/0", "ssh"),))
+    actions = diff(desired, seen)
+    assert (actions.create_group, actions.add_rules) == (False, rules[1:])
+
+
+def test_what_a_launch_cannot_change_is_drift() -> None:
+    seen = replace(whole(1), instances=(replace(machine(1), image="m-0", type="ecs.g6.large", status="Stopped"),))
+    drift = diff(wanted(count=1, eip=NewEip(bandwidth=100)), seen).drift
+    assert {(one.resource, one.what) for one in drift} >= {
+        ("i-1", "image"),
+        ("i-1", "instance type"),
+        ("i-1", "status"),
+        ("eip-1-0-0", "bandwidth"),
+    }
+
+
+def test_destroying_takes_everything_but_what_the_file_brought() -> None:
+    foreign = replace(eip(1, 1, 1), id="eip-foreign", tags=())
+    brought = replace(eni(1, 1, 2), id="eni-brought", description="", tags=())
+    seen = without(whole(1), "eip-1-1-1")
+    seen = replace(seen, eips=(*seen.eips, foreign), enis=(*seen.enis, brought))
+    removal = everything(seen, "web")
+    assert removal.unassociate == ("eip-1-0-0", "eip-1-1-0", "eip-foreign")
+    assert removal.release == ("eip-1-0-0", "eip-1-1-0")
+    assert (removal.instances, removal.enis) == (("i-1",), ("eni-1-1",))
+    assert everything(seen, "web", keep_eips=True).release == ()
+    assert everything(Observed(), "web") == Removal()
+
+
+@given(st.sets(st.sampled_from([one.id for kind in ("instances", "enis", "eips") for one in getattr(whole(), kind)])))
+def test_whatever_is_missing_each_place_gets_exactly_one_eip(missing: set[str]) -> None:
+    seen = without(whole(), *missing)
+    gone = {one.id for one in whole().instances} - {one.id for one in seen.instances}
+    # An ENI goes with its instance, or stays behind; an EIP on an ENI that is gone is free.
+    enis = tuple(
+        loose(one) if one.instance in gone else one for one in seen.enis if not (one.primary and one.instance in gone)
+    )
+    left = {one.id for one in enis}
+    eips = tuple(
+        one if one.target in left else replace(one, status="Available", target="", private_ip="") for one in seen.eips
+    )
+    on = {(one.target, one.private_ip): one.id for one in eips if one.target}
+    enis = tuple(
+        replace(one, addresses=tuple(replace(ip, eip=on.get((one.id, ip.ip), "")) for ip in one.addresses))
+        for one in enis
+    )
+    actions = diff(wanted(), Observed(seen.instances, enis, eips))
+    placed = [bind.place for bind in actions.bind] + [need.place for need in actions.allocate]
+    assert len(placed) == len(set(placed))
+    assert len(placed) + actions.kept_eips == 6
+    used = [bind.eip for bind in actions.bind]
+    assert len(used) == len(set(used))
+    assert not set(used) & set(on.values())
+    # No EIP is allocated while one of the fleet is free.
+    free = {one.id for one in eips if one.status == "Available"}
+    assert not (actions.allocate and free - set(used))
+    slots = {slot for slot in (1, 2) if f"i-{slot}" not in gone}
+    assert slots | set(actions.create) | {one.slot for one in actions.revive} == {1, 2}
