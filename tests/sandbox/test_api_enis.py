@@ -217,7 +217,8 @@ def test_an_existing_eni_may_come_with_a_new_instance(cloud: Cloud) -> None:
 
 def test_enis_are_found_by_what_they_are_and_paged(cloud: Cloud) -> None:
     made = [create(cloud, network_interface_name=f"n{n % 2}x").network_interface_id for n in range(12)]
-    body = cloud.do("DescribeNetworkInterfaces", region_id=REGION, max_results=10)
+    # Fewer than ten are ten.
+    body = cloud.do("DescribeNetworkInterfaces", region_id=REGION, max_results=1)
     assert [one.network_interface_id for one in body.network_interface_sets.network_interface_set] == made[:10]
     body = cloud.do("DescribeNetworkInterfaces", region_id=REGION, max_results=10, next_token=body.next_token)
     assert [one.network_interface_id for one in body.network_interface_sets.network_interface_set] == made[10:]
@@ -233,7 +234,7 @@ def test_enis_are_found_by_what_they_are_and_paged(cloud: Cloud) -> None:
     ):
         body = cloud.do("DescribeNetworkInterfaces", region_id=REGION, max_results=100, **parameters)
         assert [one.network_interface_id for one in body.network_interface_sets.network_interface_set] == expected
-    for wrong in ({"max_results": 9}, {"network_interface_id": ["eni-x"] * 101}, {"status": "Lost"}):
+    for wrong in ({"page_size": 0}, {"network_interface_id": ["eni-x"] * 101}, {"status": "Lost"}):
         code, _ = refusal(lambda w=wrong: cloud.do("DescribeNetworkInterfaces", region_id=REGION, **w))  # type: ignore[misc]
         assert code == "InvalidParameter"
 

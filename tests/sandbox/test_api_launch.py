@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from generator.sandbox.region.behaviour import Behaviour
 from tests.sandbox.region import GROUP, LAUNCH, REGION, VSWITCH, Cloud, refusal, served
 
 
@@ -267,3 +268,28 @@ def test_prices_grow_with_what_is_asked_for(cloud: Cloud) -> None:
         ({"resource_type": "ddh"}, "InvalidParameter"),
     ):
         assert refusal(lambda c=changes: price(cloud, **c))[0] == code  # type: ignore[misc]
+
+
+def test_an_account_has_its_limits_and_tells_them() -> None:
+    with served(behaviour=Behaviour(vcpus=5, enis=4, windows=None)) as cloud:
+
+        def limits() -> dict[str, str]:
+            body = cloud.do("DescribeAccountAttributes", region_id=REGION)
+            shown = body.account_attribute_items.account_attribute_item
+            return {one.attribute_name: one.attribute_values.value_item[0].value for one in shown}
+
+        assert limits()["max-postpaid-instance-vcpu-count"] == "5"
+        cloud.launch(2)
+        assert limits()["used-postpaid-instance-vcpu-count"] == "4"
+        assert refused(cloud) == ("QuotaExceed.ElasticQuota", 403)
+        # Spot instances have a quota of their own.
+        cloud.launch(spot_strategy="SpotAsPriceGo")
+        assert limits()["used-spot-instance-vcpu-count"] == "2"
+        new = {"region_id": REGION, "v_switch_id": VSWITCH, "security_group_id": GROUP}
+        cloud.do("CreateNetworkInterface", **new)
+        assert refusal(lambda: cloud.do("CreateNetworkInterface", **new)) == ("MaxEniCountExceeded", 403)
+        named = {"region_id": REGION, "attribute_name": ["instance-network-type"]}
+        (one,) = cloud.do("DescribeAccountAttributes", **named).account_attribute_items.account_attribute_item
+        assert one.attribute_values.value_item[0].value == "vpc"
+        code, _ = refusal(lambda: cloud.do("DescribeAccountAttributes", region_id=REGION, attribute_name=["luck"]))
+        assert code == "InvalidParameter"

@@ -165,6 +165,15 @@ def between(least: float, most: float, code: str = "InvalidParameter", status: i
     return check
 
 
+def clamped(least: int, most: int) -> Limit:
+    """Take what is outside of `least` to `most` for the nearer of both, as the cloud does with sizes of some pages."""
+
+    def check(name: str, value: Any) -> Any:
+        return min(max(value, least), most)
+
+    return check
+
+
 def _number(name: str, value: str, code: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", value):
         raise invalid(name, code=code)

@@ -63,5 +63,8 @@ class Behaviour:
     delays: Delays = field(default_factory=Delays)
     windows: Mapping[str, int] | None = field(default_factory=lambda: WINDOWS)
     eips: int = 20
+    # In a region: of pay-as-you-go and of spot instances each, and of all ENIs.
+    vcpus: int = 100_000
+    enis: int = 50_000
     stock: Mapping[tuple[str, str], int] = field(default_factory=dict)
     serial_binding: bool = True

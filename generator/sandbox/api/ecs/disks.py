@@ -13,6 +13,7 @@ from generator.sandbox.api.call import (
     Call,
     action,
     between,
+    clamped,
     has_tags,
     json_list,
     matching,
@@ -187,7 +188,7 @@ _PLAIN = {
         "ResourceGroupId": RESOURCE_GROUP,
         "PageNumber": between(1, 10**6),
         "PageSize": between(1, 100),
-        "MaxResults": between(1, 500),
+        "MaxResults": clamped(10, 500),
     },
 )
 def describe_disks(call: Call) -> Body:

@@ -15,12 +15,13 @@ from generator.sandbox.api.call import (
     action,
     at_most,
     between,
+    clamped,
     has_tags,
     matching,
     one_of,
 )
 from generator.sandbox.api.ecs.instances import shown_tags
-from generator.sandbox.api.ecs.nics import ipv4_exceeded
+from generator.sandbox.api.ecs.nics import check_quota, ipv4_exceeded
 from generator.sandbox.api.errors import ApiError, invalid, missing
 from generator.sandbox.region import plane
 from generator.sandbox.region.clock import to_seconds
@@ -63,6 +64,7 @@ def _bad_state(what: str) -> ApiError:
 )
 def create_network_interface(call: Call) -> Body:
     """Make a secondary ENI, which is Available at once."""
+    check_quota(call)
     where = lookup.vswitch(call, call.text("VSwitchId"))
     one, several = call.text("SecurityGroupId"), call.items("SecurityGroupIds")
     if one and several:
@@ -299,7 +301,7 @@ _ONLY_PAGES = {"RegionId", "NetworkInterfaceId", "PageNumber", "PageSize", "MaxR
         "PrivateIpAddress": at_most(100),
         "Status": one_of("Available", "Attaching", "InUse", "Detaching", "Deleting"),
         "Type": one_of("Primary", "Secondary"),
-        "MaxResults": between(10, 500),
+        "MaxResults": clamped(10, 500),
         "PageNumber": between(1, 10**6),
         "PageSize": between(1, 500),
     },

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from generator.sandbox.api import lookup, paging
-from generator.sandbox.api.call import Body, Call, action, at_most, between, has_tags, json_list, one_of
+from generator.sandbox.api.call import Body, Call, action, at_most, between, clamped, has_tags, json_list, one_of
 from generator.sandbox.region import plane
 from generator.sandbox.region.clock import minutes
 from generator.sandbox.region.model import Eip, Eni, HistoryEvent, Image, Instance
@@ -46,7 +46,7 @@ _ONLY_PAGES = {"RegionId", "InstanceIds", "PageNumber", "PageSize", "MaxResults"
         "Status": _STATUSES,
         "PageNumber": between(1, 10**6),
         "PageSize": between(1, 100),
-        "MaxResults": between(1, 100),
+        "MaxResults": clamped(10, 100),
     },
 )
 def describe_instances(call: Call) -> Body:
@@ -245,7 +245,7 @@ def describe_user_data(call: Call) -> Body:
     limits={
         "PageNumber": between(1, 10**6),
         "PageSize": between(1, 100),
-        "MaxResults": between(1, 100),
+        "MaxResults": clamped(10, 100),
         "ResourceType": one_of("instance"),
     },
 )

@@ -11,7 +11,7 @@ from generator.sandbox.api import lookup
 from generator.sandbox.api.call import RESOURCE_GROUP, TAGS, Body, Call, action, between, matching, one_of
 from generator.sandbox.api.ecs import disks, names, nics
 from generator.sandbox.api.ecs.images import newest_of_family
-from generator.sandbox.api.ecs.places import stock
+from generator.sandbox.api.ecs.places import stock, vcpus
 from generator.sandbox.api.errors import ApiError, invalid, missing, not_emulated
 from generator.sandbox.region.faults import Kind
 from generator.sandbox.region.model import VANISHED, Image, Instance, Steps
@@ -139,7 +139,12 @@ def _in_stock(call: Call, zone: str, kind: InstanceType, amount: int, least: int
         left = min(left, fault.amount)
     if min(amount, left) < least:
         raise ApiError("OperationDenied.NoStock", "The requested resource is sold out in the specified zone.", 403)
-    return min(amount, left)
+    granted = min(amount, left)
+    spot = call.text("SpotStrategy", "NoSpot") != "NoSpot"
+    if vcpus(call, spot=spot) + granted * kind.cpus > call.account.behaviour.vcpus:
+        why = "The number of vCPUs assigned to the ECS instances has exceeded the quota in the zone."
+        raise ApiError("QuotaExceed.ElasticQuota", why, 403)
+    return granted
 
 
 def _have_some_vanish(call: Call, ids: Sequence[str]) -> None:

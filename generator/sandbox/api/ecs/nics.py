@@ -173,6 +173,7 @@ def _plug(call: Call, instance: Instance, nic: Nic, number: int, chosen: frozens
         plugged = replace(eni, instance=instance.id, status="InUse", attached=call.now)
         call.region.put(replace(plugged, delete_on_release=nic.delete_on_release))
         return
+    check_quota(call)
     if nic.address:
         wanted = _following(nic.address, number)
         address = lookup.asked_address(call.region, nic.vswitch, wanted, lookup.LAUNCH_CODES)
@@ -202,6 +203,12 @@ def _plug(call: Call, instance: Instance, nic: Nic, number: int, chosen: frozens
             tags=instance.tags if nic.primary else (),
         )
     )
+
+
+def check_quota(call: Call) -> None:
+    """Raise what the cloud says when the account has all the ENIs that it may have in the region."""
+    if call.region.count(Eni) >= call.account.behaviour.enis:
+        raise ApiError("MaxEniCountExceeded", "The maximum number of ENIs that can be managed has been reached.", 403)
 
 
 def _following(text: str, number: int) -> str:

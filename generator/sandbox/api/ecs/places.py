@@ -8,7 +8,7 @@ from typing import Any
 from generator.sandbox.api import paging
 from generator.sandbox.api.call import Body, Call, action, at_most, between, one_of
 from generator.sandbox.api.ecs.disks import CATEGORIES
-from generator.sandbox.api.errors import not_found
+from generator.sandbox.api.errors import invalid, not_found
 from generator.sandbox.api.vpc.networks import shown_vpcs, shown_vswitches
 from generator.sandbox.region.model import Instance
 from generator.sandbox.region.seeding import REGIONS, TYPES, InstanceType, zones
@@ -159,6 +159,51 @@ def _in_stock(call: Call, zone: str) -> Iterator[dict[str, Any]]:
                     "Status": "Available" if there else "SoldOut",
                     "StatusCategory": "WithStock" if there else "WithoutStock",
                 }
+
+
+_ATTRIBUTES = (
+    *("instance-network-type", "max-elastic-network-interfaces", "max-postpaid-instance-vcpu-count"),
+    *("used-postpaid-instance-vcpu-count", "max-spot-instance-vcpu-count", "used-spot-instance-vcpu-count"),
+    *("supported-postpaid-instance-types", "real-name-authentication"),
+)
+
+
+def _known_attributes(name: str, value: Any) -> Any:
+    for one in value:
+        if one not in _ATTRIBUTES:
+            raise invalid(name, f"The sandbox knows {', '.join(_ATTRIBUTES)}.")
+    return value
+
+
+@action(
+    "ecs",
+    "DescribeAccountAttributes",
+    required="RegionId",
+    takes="AttributeName ZoneId",
+    limits={"AttributeName": _known_attributes},
+)
+def describe_account_attributes(call: Call) -> Body:
+    """Show what the account may have in the region, and how much of it is used."""
+    behaviour = call.account.behaviour
+    values = {
+        "instance-network-type": ["vpc"],
+        "max-elastic-network-interfaces": [str(behaviour.enis)],
+        "max-postpaid-instance-vcpu-count": [str(behaviour.vcpus)],
+        "used-postpaid-instance-vcpu-count": [str(vcpus(call, spot=False))],
+        "max-spot-instance-vcpu-count": [str(behaviour.vcpus)],
+        "used-spot-instance-vcpu-count": [str(vcpus(call, spot=True))],
+        "supported-postpaid-instance-types": list(TYPES),
+        "real-name-authentication": ["yes"],
+    }
+    wanted = call.items("AttributeName") or values
+    shown = [{"AttributeName": name, "AttributeValues": [{"Value": one} for one in values[name]]} for name in wanted]
+    return {"AccountAttributeItems": shown}
+
+
+def vcpus(call: Call, *, spot: bool) -> int:
+    """Return how many vCPUs the account's instances of the region have, spot ones or the others."""
+    instances = call.region.all(Instance)
+    return sum(TYPES[one.type].cpus for one in instances if (one.spot_strategy != "NoSpot") == spot)
 
 
 def stock(call: Call, zone: str, kind: str) -> int:
