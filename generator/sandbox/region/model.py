@@ -209,7 +209,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Eni:
-    """An elastic network interface; the first address is its primary one."""
+    """An elastic network interface; the first address is its primary one. `queues` 0 is the instance type's number."""
 
     id: str
     name: str
@@ -223,7 +223,7 @@ class Eni:
     addresses: tuple[str, ...]
     status: str
     created: float
-    queues: int = 1
+    queues: int = 0
     instance: str = ""
     attached: float = 0.0
     delete_on_release: bool = True

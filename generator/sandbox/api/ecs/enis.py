@@ -21,7 +21,7 @@ from generator.sandbox.api.call import (
     one_of,
 )
 from generator.sandbox.api.ecs.instances import shown_tags
-from generator.sandbox.api.ecs.nics import check_quota, ipv4_exceeded
+from generator.sandbox.api.ecs.nics import check_queues, check_quota, ipv4_exceeded, queues_of
 from generator.sandbox.api.errors import ApiError, invalid, missing
 from generator.sandbox.region import plane
 from generator.sandbox.region.clock import to_seconds
@@ -140,13 +140,13 @@ def attach_network_interface(call: Call) -> Body:
         raise ApiError("EniPerInstanceLimitExceeded", "The number of ENIs exceeds the limit of the instance type.", 403)
     if len(eni.addresses) > kind.eni_ips:
         raise ipv4_exceeded()
+    attached = replace(eni, instance=instance.id)
+    check_queues(call, attached)
     call.region.put(
         replace(
-            eni,
-            instance=instance.id,
+            attached,
             status="Attaching",
             attached=call.now,
-            queues=eni.queues or kind.secondary_queues,
             steps=call.steps((call.delays.attaching, "InUse")),
         )
     )
@@ -264,6 +264,14 @@ def modify_network_interface_attribute(call: Call) -> Body:
     """Change an ENI's name, description, security groups, queues, or whether it goes with its instance."""
     eni = lookup.eni(call, call.text("NetworkInterfaceId"))
     groups = call.items("SecurityGroupId")
+    if eni.type == "Primary":
+        _check_primary(call)
+    if "QueueNumber" in call.parameters and eni.status != "Available":
+        stopped = eni.status == "InUse" and call.region.get(Instance, eni.instance).status == "Stopped"
+        if not stopped:
+            why = "Available status or ECS instance attached is Stopped is allowed to modify queue number."
+            raise ApiError("InvalidOperation.InvalidEniState", why, 403)
+        check_queues(call, replace(eni, queues=call.number("QueueNumber", 0)))
     call.region.put(
         replace(
             eni,
@@ -275,6 +283,15 @@ def modify_network_interface_attribute(call: Call) -> Body:
         )
     )
     return {}
+
+
+def _check_primary(call: Call) -> None:
+    if "QueueNumber" in call.parameters:
+        why = "Primary NetworkInterface is not allowed to modify queue number."
+        raise ApiError("InvalidOperation.ModifyPrimaryEniQueueNumber", why, 403)
+    if {"SecurityGroupId", "DeleteOnRelease"} & set(call.parameters):
+        why = "Primary NetworkInterface is only allowed to modify name and description."
+        raise ApiError("InvalidOperation.PrimaryEniOnlySupportModifyNameAndDesc", why, 404)
 
 
 # Which parameter asks for which field.
@@ -360,7 +377,7 @@ def _shown(call: Call, eni: Eni) -> dict[str, Any]:
         "InstanceId": instance,
         "Attachment": {"InstanceId": instance, "NetworkCardIndex": 0} if instance else {},
         "DeleteOnRelease": eni.delete_on_release,
-        "QueueNumber": eni.queues,
+        "QueueNumber": queues_of(call, eni),
         "PrivateIpAddress": eni.addresses[0],
         "AssociatedPublicIp": _shown_eip(bound.get(eni.addresses[0])),
         "PrivateIpSets": [

@@ -140,7 +140,25 @@ def _check_limits(kind: InstanceType, nics: Sequence[Nic]) -> None:
         raise invalid("NetworkInterface.NetworkInterfaceId", "It is named twice.")
     if any(1 + nic.extra > kind.eni_ips for nic in nics):
         raise ipv4_exceeded()
-    queues = [nic.queues or _queues(kind, nic) for nic in nics]
+    _check_queues(kind, [nic.queues or (kind.queues if nic.primary else kind.secondary_queues) for nic in nics])
+
+
+def check_queues(call: Call, eni: Eni) -> None:
+    """Raise what the cloud says if an ENI cannot have its queues on its instance, beside the others there."""
+    others = [one for one in call.region.enis_of(eni.instance) if one.id != eni.id]
+    kind = TYPES[call.region.get(Instance, eni.instance).type]
+    _check_queues(kind, [queues_of(call, one) for one in (*others, eni)])
+
+
+def queues_of(call: Call, eni: Eni) -> int:
+    """Return how many queues an ENI has: its own number, or that of the type of the instance that it is on."""
+    if eni.queues or not eni.instance:
+        return eni.queues
+    kind = TYPES[call.region.get(Instance, eni.instance).type]
+    return kind.queues if eni.type == "Primary" else kind.secondary_queues
+
+
+def _check_queues(kind: InstanceType, queues: Sequence[int]) -> None:
     if max(queues) > kind.queues:
         why = "The instance type has fewer queues for an ENI."
         raise ApiError("InvalidOperation.MaxEniQueueNumberExceeded", why, 403)
@@ -154,10 +172,6 @@ def ipv4_exceeded() -> ApiError:
     return ApiError(
         "InvalidOperation.Ipv4CountExceeded", "The number of private IPs exceeds the limit of the instance type.", 403
     )
-
-
-def _queues(kind: InstanceType, nic: Nic) -> int:
-    return kind.queues if nic.primary else kind.secondary_queues
 
 
 def plug(call: Call, instance: Instance, nics: Sequence[Nic], number: int) -> None:
@@ -194,7 +208,7 @@ def _plug(call: Call, instance: Instance, nic: Nic, number: int, chosen: frozens
             addresses=(address, *others),
             status="InUse",
             created=call.now,
-            queues=nic.queues or _queues(TYPES[instance.type], nic),
+            queues=nic.queues,
             instance=instance.id,
             attached=call.now,
             delete_on_release=nic.delete_on_release,
