@@ -7,12 +7,10 @@ from typing import Any
 
 import pytest
 
-from generator.sandbox.region import plane
 from generator.sandbox.region.behaviour import Behaviour, Delays
 from generator.sandbox.region.clock import SteppedClock
-from generator.sandbox.region.model import Eip
 from tests.sandbox.enis import addresses, attach, create, eni
-from tests.sandbox.region import GROUP, REGION, VSWITCH, ZONE, Cloud, Recorder, refusal, served
+from tests.sandbox.region import GROUP, LAUNCH, REGION, VSWITCH, Cloud, refusal, served
 
 
 @pytest.fixture
@@ -87,9 +85,6 @@ def test_an_eni_attaches_and_detaches_over_statuses_of_their_own() -> None:
 
 
 def _running(cloud: Cloud, clock: SteppedClock) -> str:
-    from tests.sandbox.enis import addresses, attach, create, eni
-from tests.sandbox.region import LAUNCH
-
     key = cloud.do("RunInstances", **LAUNCH).instance_id_sets.instance_id_set[0]
     clock.advance(60)
     assert cloud.status(key) == "Running"
