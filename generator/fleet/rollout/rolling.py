@@ -15,7 +15,7 @@ from generator.cloud.client import Cloud, Conduct
 from generator.errors import MultieipError
 from generator.fleet import state
 from generator.fleet.desired import Desired, desired
-from generator.fleet.engine import ROLLOUT, RUNS, Engine, Settings, Unfinished, opened
+from generator.fleet.engine import ROLLOUT, RUNS, Settings, Unfinished, opened
 from generator.fleet.launch import call_log, default_settings
 from generator.fleet.observe import look
 from generator.fleet.progress import Progress
@@ -101,11 +101,11 @@ def begin(wanted: Desired, order: Order, work: Work) -> State:
     def same(one: Unfinished) -> bool:
         return one.workflow == ROLLOUT and one.inputs == (wanted, order)
 
-    with _open(work, same) as (engine, left):
+    with _open(work, same) as left:
         run = left[0].run if left else f"{wanted.fleet}.{state.new_run()}"
         if not left:
             _enqueue(run, wanted, order)
-        return _follow(engine, run, work)
+        return _follow(run, work)
 
 
 def resume(work: Work) -> State:
@@ -114,10 +114,9 @@ def resume(work: Work) -> State:
         last = desk.last()
         if last.is_over:
             raise MultieipError(f"the rollout {last.run} is over", hint="`multieip rollout start` begins another one")
-        waits = last.state is not None and last.state.waits
-        if waits:
+        if last.state and last.state.waits:
             desk.say(last.run, RESUME)
-    return attend(work, last.run)
+    return attend(work, last.run, last.state)
 
 
 def send(work: Work, word: str) -> State | None:
@@ -138,7 +137,7 @@ def send(work: Work, word: str) -> State | None:
         return _back(work, last.run)
     if is_attended(work) or word == "pause":
         return None
-    return attend(work, last.run)
+    return attend(work, last.run, last.state)
 
 
 def is_attended(work: Work) -> bool:
@@ -150,10 +149,10 @@ def is_attended(work: Work) -> bool:
     return False
 
 
-def attend(work: Work, run: str) -> State:
-    """Carry out a rollout that was begun, as far as it goes."""
-    with _open(work, lambda one: one.run == run) as (engine, _):
-        return _follow(engine, run, work)
+def attend(work: Work, run: str, before: State | None) -> State:
+    """Carry out a rollout that was begun and stood so `before` somebody said how to go on, as far as it goes."""
+    with _open(work, lambda one: one.run == run):
+        return _follow(run, work, before)
 
 
 def _back(work: Work, run: str) -> State:
@@ -168,7 +167,7 @@ def _back(work: Work, run: str) -> State:
 
 
 @contextmanager
-def _open(work: Work, keep: Callable[[Unfinished], bool]) -> Iterator[tuple[Engine, tuple[Unfinished, ...]]]:
+def _open(work: Work, keep: Callable[[Unfinished], bool]) -> Iterator[tuple[Unfinished, ...]]:
     from dbos import DBOSClient  # noqa: PLC0415 - with the engine
 
     from generator.fleet.engine import APPLICATION  # noqa: PLC0415
@@ -188,8 +187,8 @@ def _open(work: Work, keep: Callable[[Unfinished], bool]) -> Iterator[tuple[Engi
     try:
         with opened(
             work.home, work.region, settings=work.how, observer=calls, progress=progress, keep=keep, busy=_BUSY
-        ) as held:
-            yield held
+        ) as (_, left):
+            yield left
     finally:
         calls.close()
 
@@ -210,14 +209,16 @@ def _enqueue(run: str, wanted: Desired, order: Order) -> None:
         ) from None
 
 
-def _follow(engine: Engine, run: str, work: Work) -> State:
-    """Tell of events until the rollout is over or waits for a person."""
+def _follow(run: str, work: Work, before: State | None = None) -> State:
     with work.desk() as desk:
-        return follow(desk, run, work.told)
+        return follow(desk, run, work.told, before)
 
 
-def follow(desk: Desk, run: str, told: Told) -> State:
-    """Tell of events until a rollout is over or waits for a person, and return how it stands."""
+def follow(desk: Desk, run: str, told: Told, before: State | None = None) -> State:
+    """Tell of events until a rollout is over or waits for a person, and return how it stands.
+
+    It does not take how it stood `before` for that: what a person has said since may not be heard yet.
+    """
     seen = 0
     while True:
         for portion in desk.events(run, since=seen, patience=_LOOK):
@@ -228,7 +229,7 @@ def follow(desk: Desk, run: str, told: Told) -> State:
             for portion in desk.events(run, since=seen, patience=0):
                 told(portion)
             return _ended(desk, run)
-        if now and now.waits:
+        if now and now.waits and now != before:
             for portion in desk.events(run, since=seen, patience=0):
                 seen += 1
                 told(portion)

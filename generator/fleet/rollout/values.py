@@ -141,7 +141,7 @@ class State:
     """How a rollout stands, for whoever asks from elsewhere.
 
     `phase` is running, baking, paused, approval, failed (it waits for a person), back, keeping, or an end: done,
-    incomplete, rolled-back, cancelled.
+    incomplete, rolled-back, cancelled. `waited` counts how often it has waited for a person.
     """
 
     run: str
@@ -154,6 +154,7 @@ class State:
     total: int = 0
     kept: int = 0
     why: str = ""
+    waited: int = 0
 
     @property
     def is_end(self) -> bool:

@@ -26,8 +26,9 @@ from generator.fleet.rollout.replacing import GROUP, REPLACEMENTS, delete, now, 
 from generator.fleet.rollout.values import SCHEMA_VERSION, Kept, Order, Replaced, Result, State, Tally, Unit
 from generator.fleet.work import parts
 
-# Real seconds of one wait for a person: then the next one begins.
-_PATIENCE = 3600.0
+# Real seconds between two looks for what a person says: at first, and after a while. DBOS.recv can wait by itself, but
+# then keeps its process from ending.
+_FIRST, _LONGEST = 0.2, 5.0
 
 
 @DBOS.workflow(name="rollout")
@@ -46,6 +47,11 @@ def survey(desired: Desired, order: Order) -> Plan:
 def _units(desired: Desired, slots: Sequence[int]) -> list[Unit]:
     """Look at what is to be replaced now."""
     return list(units_of(desired, look(process().cloud(desired.region), desired), slots))
+
+
+@DBOS.step(name="pause")
+def _pause(seconds: float) -> None:
+    process().conduct.sleep(seconds)
 
 
 class _EndError(Exception):
@@ -182,25 +188,29 @@ class _Rollout:
 
     def _listen(self, seconds: float) -> None:
         """Wait so many real seconds, and do what a person says meanwhile."""
-        end = now() + seconds
+        delay = _FIRST
         while True:
-            said = DBOS.recv(CONTROL, timeout_seconds=max(0.0, seconds))
+            said = DBOS.recv(CONTROL, timeout_seconds=0)
             if said == PAUSE:
                 self._hold("paused", "a person asked for it")
             elif said:
                 self._obey(said)
-            seconds = end - now() if seconds else 0.0
-            if said is None or seconds <= 0:
+            elif seconds <= 0:
                 return
+            else:
+                _pause(min(seconds, delay))
+                seconds, delay = seconds - delay, min(2 * delay, _LONGEST)
 
     def _hold(self, phase: str, why: str) -> None:
         """Wait until a person says how to go on."""
-        before = self.state.phase
-        self._stand(phase, why=why)
+        before, delay = self.state.phase, _FIRST
+        self._stand(phase, why=why, waited=self.state.waited + 1)
         self._emit({"event": "waits", "for": phase, "why": why})
-        while (said := DBOS.recv(CONTROL, timeout_seconds=_PATIENCE)) != RESUME:
+        while (said := DBOS.recv(CONTROL, timeout_seconds=0)) != RESUME:
             if said and said != PAUSE:
                 self._obey(said)
+            _pause(delay)
+            delay = min(2 * delay, _LONGEST)
         self._stand(before)
         self._emit({"event": "resumed"})
 
