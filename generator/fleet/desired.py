@@ -88,15 +88,11 @@ class Desired:
         return names.ours(self.fleet, run, dict(self.tags))
 
     def targets(self) -> Iterator[Place]:
-        """Yield the places of all EIPs: the first private IP of every ENI, then the second.
-
-        An ENI takes one change of its EIPs at a time, so two places of one ENI are as far apart as can be.
-        """
-        for number in range(max(eni.eips for eni in self.enis)):
-            for slot in range(1, self.count + 1):
-                for index, eni in enumerate(self.enis):
-                    if number < eni.eips:
-                        yield Place(slot, index, number)
+        """Yield the places of all EIPs in the order of the file's: those of instance 1 first, ENI by ENI."""
+        for slot in range(1, self.count + 1):
+            for index, eni in enumerate(self.enis):
+                for number in range(eni.eips):
+                    yield Place(slot, index, number)
 
 
 def desired(cloud: Cloud, spec: FleetSpec, user_data: bytes = b"") -> Desired:

@@ -15,7 +15,7 @@ from generator.fleet.diff import diff
 from generator.fleet.engine import Settings, Unfinished, opened
 from generator.fleet.observe import Observed, look
 from generator.fleet.progress import Progress
-from generator.fleet.quotas import clock
+from generator.fleet.quotas import clock, known
 from generator.spec.fleet import FleetSpec
 
 _BUSY = ("RunInstances", "AllocateEipAddress", "AssociateEipAddress")
@@ -92,8 +92,8 @@ def compare(
 
 
 def default_settings(**more: Any) -> Settings:
-    """Return settings by the environment: the speed of a sandbox's clock."""
-    return Settings(pace=Pace(factor=clock()), **more)
+    """Return settings by the environment: the account's quotas, and the speed of a sandbox's clock."""
+    return Settings(**{"pace": Pace(factor=clock()), "quotas": known(), **more})
 
 
 def call_log(home: state.Home) -> state.CallLog:

@@ -200,6 +200,9 @@ class Addresses:
             elif not self.desired.eip_ids:
                 self.allocate.append(Need(place, target))
         self.surplus = list(rest)
+        # An ENI takes one change of its EIPs at a time, so two places of one ENI are as far apart as can be.
+        self.bind.sort(key=lambda bind: _apart(bind.place))
+        self.allocate.sort(key=lambda need: _apart(need.place))
 
     def _free(self) -> dict[str, Eip]:
         bound = set(self._on.values())
@@ -234,6 +237,10 @@ class Addresses:
         for (eni, ip), eip in self._on.items():
             if eip in self.eips and eni in ours and (eni, ip) not in wanted:
                 yield self.eips[eip], eni, ip
+
+
+def _apart(place: Place) -> tuple[int, int, int]:
+    return place.ip, place.slot, place.eni
 
 
 def _by_address(eip: Eip) -> tuple[int, ...]:

@@ -2,17 +2,20 @@
 
 A limit counts calls of one API in one region, of everybody in the account. The durable engine limits how many
 workflows of a queue start in a window, so a workflow is a batch of calls: one call each would cost ten times the CPU
-(docs/fleet.md has the figures).
+(docs/fleet-engine.md has the figures).
 """
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from generator.errors import UsageError
 
 CLOCK = "MULTIEIP_CLOCK"
+ACCOUNT = "MULTIEIP_QUOTAS"
 # Seconds of the cloud's clock. A call that is throttled in one minute is answered in the next.
 WINDOW = 60.0
 BATCH = 10
@@ -33,7 +36,7 @@ class Quota:
 
 # EIPs: https://www.alibabacloud.com/help/en/eip/quotas and api.aliyun.com. ECS publishes none outside the Quota
 # Center; these are the defaults of Terway's own limiter (AliyunContainerService/terway, ratelimit.go). The account's
-# may be higher: they are settings of the launch.
+# may be higher, and not all of them for us: MULTIEIP_QUOTAS says so.
 QUOTAS = {
     "RunInstances": Quota(500, 1),
     "AllocateEipAddress": Quota(120),
@@ -48,9 +51,24 @@ QUOTAS = {
 }
 
 
+def known() -> Mapping[str, Quota]:
+    """Return the quotas: the defaults, and what MULTIEIP_QUOTAS says (`AllocateEipAddress=600,RunInstances=60`)."""
+    found = dict(QUOTAS)
+    for part in filter(None, os.environ.get(ACCOUNT, "").replace(" ", "").split(",")):
+        api, _, calls = part.partition("=")
+        if api not in found or not re.fullmatch(r"[1-9][0-9]{0,5}", calls):
+            raise UsageError(
+                f"{ACCOUNT} has {part!r}: it must be API=CALLS, calls a minute",
+                hint=f"known are {', '.join(sorted(found))}",
+            )
+        # A batch is never more than the minute has room for.
+        found[api] = Quota(int(calls), min(found[api].batch, int(calls)))
+    return found
+
+
 def minutes(calls: int, api: str) -> float:
     """Return how many minutes so many calls of an API take at least: each minute but the last is used up."""
-    quota = QUOTAS[api]
+    quota = known()[api]
     return max(0, -(-calls // quota.calls) - 1)
 
 

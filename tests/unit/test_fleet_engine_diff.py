@@ -232,20 +232,15 @@ def test_fewer_of_everything_goes_in_order_and_only_what_is_ours() -> None:
     assert set(removal.unassociate) == set(removal.release)
 
 
-def test_eips_of_the_file_are_bound_in_its_order_and_never_released() -> None:
-    ids = ("eip-c", "eip-a", "eip-b")
-    free = tuple(replace(eip(1, 0, 0, bound=False), id=one, tags=()) for one in sorted(ids))
-    seen = replace(without(whole(1), "eip-1-0-0", "eip-1-1-0", "eip-1-1-1"), eips=free)
-    actions = diff(wanted(count=1, eip_ids=ids), seen)
-    assert [(bind.eip, str(bind.place)) for bind in actions.bind] == [
-        ("eip-c", "1/0/0"),
-        ("eip-a", "1/1/0"),
-        ("eip-b", "1/1/1"),
-    ]
-    assert not actions.remove
-    assert not diff(
-        wanted(count=1, eip_ids=(*ids, "eip-d")), replace(seen, eips=(*free, replace(free[0], id="eip-d")))
-    ).remove.release
+def test_eips_of_the_file_are_for_its_places_in_order_and_never_released() -> None:
+    ids = [f"eip-{letter}" for letter in "fdbeca"]
+    free = tuple(replace(eip(1, 0, 0, bound=False), id=one, tags=()) for one in (*sorted(ids), "eip-over"))
+    actions = diff(wanted(eip_ids=tuple(ids)), replace(whole(), eips=free))
+    order = ["1/0/0", "1/1/0", "1/1/1", "2/0/0", "2/1/0", "2/1/1"]
+    assert {str(bind.place): bind.eip for bind in actions.bind} == dict(zip(order, ids, strict=True))
+    assert (actions.allocate, actions.remove.release) == ((), ("eip-over",))
+    more = diff(wanted(count=1, eip_ids=tuple(ids)), replace(whole(1), eips=free[:-1]))
+    assert not more.remove.release
 
 
 def test_a_security_group_of_the_file_is_made_and_gets_what_it_lacks() -> None:
