@@ -51,12 +51,19 @@ def register_removal(app: typer.Typer) -> None:
 # plan
 
 
-def plan(fleet: Fleet, json: Json = False, detailed_exitcode: DetailedExitcode = False) -> None:
+def plan(
+    fleet: Fleet,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Have ECS check RunInstances too (DryRun), which makes nothing.")
+    ] = False,
+    json: Json = False,
+    detailed_exitcode: DetailedExitcode = False,
+) -> None:
     """Show what a launch would do, what stands in its way, how long it takes and what it costs. Changes nothing."""
     from generator.fleet import opening, planning  # noqa: PLC0415 - it brings the cloud's SDK
 
     opened = opening.read(fleet)
-    found = planning.review(opening.connect(opened.spec), opened)
+    found = planning.review(opening.connect(opened.spec), opened, dry_run=dry_run)
     if json:
         console.out_json(found.to_json())
     else:
@@ -74,6 +81,10 @@ def _show(found: Review) -> None:
         console.out(f"{finding}\n")
     for one in found.unknown:
         console.say(f"not known: {one.what} ({one.why})")
+    if any(one.more for one in found.uses):
+        console.out("\nquotas of the account\n")
+        rows = [(one.what, *(_number(value) for value in (one.in_use, one.more, one.limit))) for one in found.uses]
+        console.table(("what", "in use", "more", "limit"), rows)
     if found.estimate:
         console.out("\nbilled by the hour, when all is there\n")
         console.table(("what", "count", "an hour", "note"), [_cost(item) for item in found.estimate.items])
@@ -105,6 +116,10 @@ def _show_calls(calls: Sequence[Call]) -> None:
 def _cost(item: Item) -> tuple[str, str, str, str]:
     hourly = "not known" if item.hourly is None else f"{item.hourly:.4f} {item.currency}"
     return item.what, f"{item.count:,}", hourly, item.note
+
+
+def _number(value: int | None) -> str:
+    return "not known" if value is None else f"{value:,}"
 
 
 # launch

@@ -53,6 +53,15 @@ def eips_in_use(cloud: Cloud) -> int:
     return int(body.total_count or 0)
 
 
+def enis_in_use(cloud: Cloud) -> int:
+    """Return how many ENIs the account has in the region, primary ones included."""
+    from alibabacloud_ecs20140526 import models  # noqa: PLC0415
+
+    request = models.DescribeNetworkInterfacesRequest(region_id=cloud.region, page_number=1, page_size=10)
+    body = cloud.ecs.call(cloud.ecs.client.describe_network_interfaces_with_options, request)
+    return int(body.total_count or 0)
+
+
 def account_limits(cloud: Cloud) -> dict[str, int]:
     """Return what DescribeAccountAttributes tells of limits and use in the region, by its names; numbers only."""
     from alibabacloud_ecs20140526 import models  # noqa: PLC0415

@@ -8,7 +8,8 @@ from generator.cloud.offers import InstanceType
 from generator.cloud.traits import Traits
 from generator.fleet.actions import Actions
 from generator.fleet.desired import Desired
-from generator.fleet.preflight import Facts
+from generator.fleet.observe import Observed
+from generator.fleet.preflight import Facts, uses
 from generator.spec.alg import needing_alg
 from generator.spec.findings import Problem, Severity
 from generator.spec.fleet import FleetSpec
@@ -44,21 +45,35 @@ def standing(spec: FleetSpec, facts: Facts) -> Iterator[Problem]:
     elif facts.group and vpcs and facts.group.vpc not in vpcs:
         message = f"{group} is of {facts.group.vpc}, the vSwitches are of {', '.join(sorted(vpcs))}"
         yield Problem(("security_group", "id"), "group", message, "name a group in the VPC of the vSwitches")
+    yield from _given(spec, facts)
     if spec.key_pair and not facts.key_pair:
         message = f"no key pair {spec.key_pair} in {spec.region}"
         yield Problem(("key_pair",), "key-pair", message, "import it, or name another")
 
 
-def problems(spec: FleetSpec, desired: Desired, actions: Actions, facts: Facts) -> Iterator[Problem]:
+def _given(spec: FleetSpec, facts: Facts) -> Iterator[Problem]:
+    """Judge whether EIPs and ENIs that the file names by id are there."""
+    eips, enis = ({one.id for one in found} for found in (facts.given_eips, facts.given_enis))
+    for number, eip in enumerate(spec.eips.ids):
+        if eip not in eips:
+            yield Problem(("eips", "ids", number), "eip", f"no EIP {eip} in {spec.region}", "see its id")
+    for number, eni in enumerate(spec.enis):
+        if eni.id and eni.id not in enis:
+            yield Problem(("enis", number, "id"), "eni", f"no ENI {eni.id} in {spec.region}", "see its id")
+
+
+def problems(
+    spec: FleetSpec, observed: Observed, desired: Desired, actions: Actions, facts: Facts
+) -> Iterator[Problem]:
     """Judge everything else, by what is still to be made."""
     yield from _types(spec, facts)
     if actions.create or actions.revive:
         if facts.image:
             yield from _image(spec, facts.image, facts)
         yield from _stock(spec, facts)
-        yield from _cores(spec, actions, facts)
     yield from _room(spec, desired, actions, facts)
-    yield from _eips(actions, facts)
+    yield from _quotas(spec, desired, actions, facts)
+    yield from _taken(spec, observed, desired, facts)
     yield from _way_out(spec, facts)
     yield from _group(spec, facts)
     if facts.user_data > ECS_LIMIT:
@@ -158,15 +173,41 @@ def _stock(spec: FleetSpec, facts: Facts) -> Iterator[Problem]:
             yield Problem(("instance_types", number), "stock", message, "the next type or zone is taken", "warning")
 
 
-def _cores(spec: FleetSpec, actions: Actions, facts: Facts) -> Iterator[Problem]:
-    kind = "spot" if spec.spot else "postpaid"
-    most = facts.limits.get(f"max-{kind}-instance-vcpu-count")
-    used = facts.limits.get(f"used-{kind}-instance-vcpu-count", 0)
-    cpus = next((one.cpus for one in facts.types if one.id == spec.instance_types[0]), 0)
-    wanted = cpus * (len(actions.create) + len(actions.revive))
-    if most is not None and used + wanted > most:
-        message = f"{wanted} more vCPUs beside {used} in use are more than the account's {most}"
-        yield Problem(("count",), "vcpu-quota", message, "raise the quota in the Quota Center", on_key=True)
+def _quotas(spec: FleetSpec, desired: Desired, actions: Actions, facts: Facts) -> Iterator[Problem]:
+    for use in uses(spec, desired, actions, facts):
+        if use.is_exceeded:
+            in_use = f"{use.in_use or 0:,} in use"
+            message = f"{use.more:,} more {use.what} beside {in_use} are more than the {use.limit:,} allowed"
+            yield Problem(("count",), "quota", message, "raise the quota in the Quota Center", on_key=True)
+    new = len(actions.allocate)
+    if facts.eips_in_use is not None and new and facts.eips_in_use + new > USUAL_EIPS:
+        message = (
+            f"{new:,} new EIPs beside {facts.eips_in_use:,} are more than the {USUAL_EIPS} that a new account may have"
+        )
+        yield Problem(
+            ("eips",), "eip-quota", message, "see in the Quota Center what this one may have", "warning", on_key=True
+        )
+
+
+def _taken(spec: FleetSpec, observed: Observed, desired: Desired, facts: Facts) -> Iterator[Problem]:
+    """Judge whether EIPs and ENIs that the file names are free, or the fleet's already."""
+    ours = {eni.id for eni in observed.enis}
+    for number, key in enumerate(spec.eips.ids):
+        eip = next((one for one in facts.given_eips if one.id == key), None)
+        if eip and eip.target and eip.target not in ours:
+            message = f"{key} ({eip.address}) is on {eip.target}, which is none of the fleet's ENIs"
+            yield Problem(("eips", "ids", number), "eip", message, "unassociate it, or name another")
+    instances, zones = {one.id for one in observed.instances}, {place.zone for place in desired.places}
+    for number, wanted in enumerate(spec.enis):
+        eni = next((one for one in facts.given_enis if one.id == wanted.id), None)
+        loc = ("enis", number, "id")
+        if eni and eni.primary:
+            yield Problem(loc, "eni", f"{eni.id} is the primary ENI of {eni.instance}", "name a secondary one")
+        elif eni and eni.instance and eni.instance not in instances:
+            yield Problem(loc, "eni", f"{eni.id} is on {eni.instance}, which is none of the fleet's", "detach it")
+        elif eni and eni.zone not in zones:
+            message = f"{eni.id} is in {eni.zone}, the vSwitches are in {', '.join(sorted(zones))}"
+            yield Problem(loc, "eni", message, "an instance takes ENIs of its own zone")
 
 
 def _room(spec: FleetSpec, desired: Desired, actions: Actions, facts: Facts) -> Iterator[Problem]:
@@ -207,17 +248,6 @@ def _needed(spec: FleetSpec, desired: Desired, actions: Actions) -> tuple[Mappin
     movable += sum(desired.enis[one.index].private_ips for one in actions.add_enis if not one.existing)
     movable += sum(one.count for one in actions.add_ips)
     return fixed, movable
-
-
-def _eips(actions: Actions, facts: Facts) -> Iterator[Problem]:
-    new = len(actions.allocate)
-    if facts.eips_in_use is not None and new and facts.eips_in_use + new > USUAL_EIPS:
-        message = (
-            f"{new:,} new EIPs beside {facts.eips_in_use:,} are more than the {USUAL_EIPS} that a new account may have"
-        )
-        yield Problem(
-            ("eips",), "eip-quota", message, "see in the Quota Center what this one may have", "warning", on_key=True
-        )
 
 
 def _way_out(spec: FleetSpec, facts: Facts) -> Iterator[Problem]:

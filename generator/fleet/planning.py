@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from generator.cloud import instances
 from generator.cloud.client import Cloud
+from generator.cloud.faults import ApiRefusedError
 from generator.fleet import checks, cost, opening, plan, preflight
+from generator.fleet.actions import Actions
 from generator.fleet.cost import Estimate
+from generator.fleet.desired import Desired
 from generator.fleet.diff import diff
 from generator.fleet.observe import look
 from generator.fleet.opening import Opened
 from generator.fleet.plan import SCHEMA_VERSION, Plan
-from generator.fleet.preflight import Unknown
+from generator.fleet.preflight import Unknown, Use
 from generator.fleet.quotas import QUOTAS
-from generator.spec.findings import Finding
+from generator.spec.findings import Finding, Problem
 
 
 @dataclass(frozen=True)
 class Review:
-    """A plan with what was found before it; `plan` is None when the fleet names what is not there."""
+    """A plan with what was found before it; `plan` is None when the fleet names what is not there.
+
+    `findings` are the problems at their places in the file, and the warnings that the file has by itself.
+    """
 
     fleet: str
     region: str
     plan: Plan | None
+    problems: tuple[Problem, ...]
     findings: tuple[Finding, ...]
     unknown: tuple[Unknown, ...]
-    estimate: Estimate | None
+    uses: tuple[Use, ...] = ()
+    estimate: Estimate | None = None
 
     @property
     def has_errors(self) -> bool:
         """Whether a launch would fail, as far as can be told."""
-        return any(finding.severity == "error" for finding in self.findings)
+        return any(problem.severity == "error" for problem in self.problems)
 
     def to_json(self) -> dict[str, Any]:
         """Return the review with stable keys."""
@@ -44,27 +54,51 @@ class Review:
             "plan": self.plan.to_json() if self.plan else None,
             "calls_a_minute": {api: quota.calls for api, quota in QUOTAS.items()},
             "findings": [finding.as_json() for finding in self.findings],
+            "quotas": [asdict(one) for one in self.uses],
             "unknown": [{"what": one.what, "why": one.why} for one in self.unknown],
             "cost": self.estimate.to_json() if self.estimate else None,
         }
 
 
-def review(cloud: Cloud, opened: Opened) -> Review:
-    """Read all that a plan is made of, and make it."""
+def review(cloud: Cloud, opened: Opened, *, dry_run: bool = False) -> Review:
+    """Read all that a plan is made of, and make it. With `dry_run` ECS checks RunInstances as well (DryRun)."""
     # The workflow of a launch brings the durable engine along, and only how it splits numbers is needed.
     from generator.fleet.launching import stretches  # noqa: PLC0415
 
     spec = opened.spec
     facts = preflight.gather(cloud, spec, len(opened.user_data))
     if standing := tuple(checks.standing(spec, facts)):
-        return Review(spec.name, spec.region, None, opened.findings(standing), facts.unknown, None)
+        return Review(spec.name, spec.region, None, standing, opened.findings(standing), facts.unknown)
     goal = opening.wanted(cloud, opened)
-    actions = diff(goal, look(cloud, goal))
+    seen = look(cloud, goal)
+    actions = diff(goal, seen)
+    problems = list(checks.problems(spec, seen, goal, actions, facts))
+    unknown = preflight.unknown(goal, facts)
+    if dry_run and actions.create:
+        if groups := goal.groups or tuple(group.id for group in seen.groups):
+            problems += _dry_run(cloud, goal, actions, groups)
+        else:
+            unknown = (*unknown, Unknown("what a dry run says", "the security group is still to be made"))
     return Review(
         fleet=spec.name,
         region=spec.region,
         plan=plan.plan(goal, actions, stretches),
-        findings=opened.findings(checks.problems(spec, goal, actions, facts)),
-        unknown=preflight.unknown(spec, goal, facts),
+        problems=tuple(problems),
+        findings=opened.findings(problems),
+        unknown=unknown,
+        uses=preflight.uses(spec, goal, actions, facts),
         estimate=cost.estimate(cloud, goal),
     )
+
+
+def _dry_run(cloud: Cloud, goal: Desired, actions: Actions, groups: tuple[str, ...]) -> Iterator[Problem]:
+    """Have ECS check the order of one instance of each type: permissions, money and limits that no read tells."""
+    from generator.fleet.running import order_of  # noqa: PLC0415 - with the engine
+
+    order = order_of(goal, "plan", groups, min(actions.create), 1)
+    for number, kind in enumerate(goal.types):
+        try:
+            instances.check(cloud, order, kind=kind, vswitch=goal.places[0].vswitch, amount=1)
+        except ApiRefusedError as refusal:
+            remedy = refusal.hint or "see the message"
+            yield Problem(("instance_types", number), "dry-run", refusal.message, remedy)

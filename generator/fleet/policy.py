@@ -44,7 +44,7 @@ def operations(spec: FleetSpec) -> Iterator[Operation]:
     """Yield the operations that the verbs use for a fleet."""
     # What a plan and a launch look at.
     yield from (networks.vswitches, instances.describe, enis.describe, eips.describe, networks.groups)
-    yield from (traits.of_image, traits.eips_in_use, traits.account_limits)
+    yield from (traits.of_image, traits.eips_in_use, traits.enis_in_use, traits.account_limits)
     yield from (offers.instance_types, offers.in_stock, prices.instances, networks.gateway, networks.has_default_route)
     if spec.image.id:
         yield images.find

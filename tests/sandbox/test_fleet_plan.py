@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
-from generator.fleet import checks, opening, planning
+from generator.fleet import opening, planning
 from generator.fleet.launch import launch
 from generator.fleet.opening import Opened
 from generator.fleet.planning import Review
 from generator.sandbox.api import dispatch
 from generator.sandbox.region.behaviour import Behaviour
 from generator.sandbox.region.clock import Clock
+from generator.sandbox.region.faults import Fault, Kind
 from generator.spec.fleet import FleetSpec
 from tests.sandbox.fleets import FAST, settings, spec_of
-from tests.sandbox.region import GROUP, Cloud, served
+from tests.sandbox.region import GROUP, REGION, VSWITCH, Cloud, served
 
 READS = ("Describe", "List", "Get")
 
@@ -46,8 +47,8 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         yield region
 
 
-def review(spec: FleetSpec) -> Review:
-    return planning.review(opening.connect(spec), Opened("fleet.yaml", spec, b"", ()))
+def review(spec: FleetSpec, *, dry_run: bool = False) -> Review:
+    return planning.review(opening.connect(spec), Opened("fleet.yaml", spec, b"", ()), dry_run=dry_run)
 
 
 def planned(found: Review) -> Counter[str]:
@@ -114,19 +115,10 @@ def test_what_is_not_wanted_any_more_is_named_apart(cloud: Cloud, tmp_path: Path
     ]
 
 
-def rules(spec: FleetSpec) -> set[tuple[str, str]]:
-    """Return the rules that a review breaks; they have no places, for the file is not there."""
-    from generator.fleet import preflight
-    from generator.fleet.diff import diff
-    from generator.fleet.observe import look
-
-    connected = opening.connect(spec)
-    facts = preflight.gather(connected, spec, 40_000)
-    found = list(checks.standing(spec, facts))
-    if not found:
-        goal = opening.wanted(connected, Opened("", spec, b"", ()))
-        found = list(checks.problems(spec, goal, diff(goal, look(connected, goal)), facts))
-    return {(problem.rule, ".".join(map(str, problem.loc))) for problem in found}
+def rules(spec: FleetSpec, user_data: bytes = b"") -> set[tuple[str, str]]:
+    """Return the rules that a spec breaks in this region, with the keys that are to blame."""
+    found = planning.review(opening.connect(spec), Opened("fleet.yaml", spec, user_data, ()))
+    return {(problem.rule, ".".join(map(str, problem.loc))) for problem in found.problems}
 
 
 def test_what_the_file_names_must_be_there(cloud: Cloud) -> None:
@@ -156,7 +148,7 @@ def test_limits_of_types_stock_room_and_user_data_are_checked(cloud: Cloud) -> N
         enis=[{"private_ips": 8}, {}, {}],
         count=9000,
     )
-    found = rules(spec)
+    found = rules(spec, b"#" * 40_000)
     assert {
         ("eni-limit", "instance_types.0"),
         ("ip-limit", "enis.0.private_ips"),
@@ -230,3 +222,55 @@ def test_the_price_of_instances_is_the_apis_and_that_of_eips_is_not_known(cloud:
     assert (eips.count, eips.hourly) == (15, None)
     assert not found.is_complete
     assert found.known == {"CNY": instances.hourly}
+
+
+def test_quotas_are_told_with_what_a_launch_adds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MULTIEIP_CLOCK", str(FAST))
+    behaviour = Behaviour(windows=None, eips=300, vcpus=7, enis=50)
+    with served(clock=Clock(FAST), behaviour=behaviour) as region:
+        monkeypatch.setenv("MULTIEIP_ENDPOINT", region.server.url)
+        region.launch()
+        found = {use.what: (use.in_use, use.more, use.limit) for use in review(spec_of()).uses}
+        assert found == {"vCPUs": (2, 6, 7), "ENIs": (1, 6, 50), "EIPs": (0, 15, None)}
+        assert ("quota", "count") in rules(spec_of())
+        assert ("quota", "count") not in rules(spec_of(count=2))
+
+
+def test_eips_and_enis_that_the_file_names_must_be_there_and_free(cloud: Cloud) -> None:
+    (instance,) = cloud.launch()
+    (primary,) = cloud.enis(instance)
+    taken, free = cloud.allocate(), cloud.allocate()
+    cloud.bind(taken, primary.network_interface_id, primary.private_ip_address)
+    named = {"count": 1, "eips": {"ids": [taken, free]}, "enis": [{}, {}]}
+    assert ("eip", "eips.ids.0") in rules(spec_of(**named))
+    assert ("eip", "eips.ids.1") not in rules(spec_of(**named))
+    named["eips"] = {"ids": [free, "eip-nowhere1"]}
+    assert rules(spec_of(**named)) == {("eip", "eips.ids.1")}
+    far, near = (
+        cloud.do(
+            "CreateNetworkInterface", region_id=REGION, v_switch_id=vswitch, security_group_id=GROUP
+        ).network_interface_id
+        for vswitch in ("vsw-bp1sandboxi", VSWITCH)
+    )
+    for key, is_wrong in ((primary.network_interface_id, True), (far, True), (near, False)):
+        found = rules(spec_of(count=1, enis=[{}, {"id": key, "private_ips": 1}]))
+        assert (("eni", "enis.1.id") in found) == is_wrong
+    assert rules(spec_of(count=1, enis=[{}, {"id": "eni-nowhere1"}])) == {("eni", "enis.1.id")}
+
+
+def test_ecs_itself_is_asked_and_makes_nothing(cloud: Cloud, calls: Counter[str]) -> None:
+    assert asked(spec_of()) == set()
+    cloud.run(lambda: cloud.account.faults.add(Fault(Kind.ERROR, "RunInstances", code="Forbidden.RAM", status=403)))
+    assert asked(spec_of()) == {("dry-run", "instance_types.0")}
+    two = spec_of(instance_types=["ecs.g7.large", "ecs.g8y.large"])
+    assert asked(two) == {("dry-run", "instance_types.1"), ("image-fit", "image")}
+    own = spec_of(security_group=RULES)
+    assert "dry run" in " ".join(one.what for one in review(own, dry_run=True).unknown)
+    assert writes(calls) == {}
+
+
+def asked(spec: FleetSpec) -> set[tuple[str, str]]:
+    found = review(spec, dry_run=True)
+    return {
+        (problem.rule, ".".join(map(str, problem.loc))) for problem in found.problems if problem.rule != "eip-quota"
+    }
