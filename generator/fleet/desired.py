@@ -177,7 +177,7 @@ def _eni(spec: FleetSpec, index: int) -> WantedEni:
     return WantedEni(
         private_ips=eni.ip_count,
         eips=eni.eip_count,
-        name=f"{spec.instance_name or spec.name}-{eni.name or f'eth{index}'}",
+        name=spec.eni_name_of(index),
         vswitch=eni.vswitch or "",
         queues=eni.queues or 0,
         addresses=tuple(eni.addresses),

@@ -183,7 +183,7 @@ class Eni(Model):
         None, description="Number of queues; without it the instance type's."
     )
     name: NamePart | None = Field(
-        None, description="End of the ENI's name, after the instance's; without it eth0, eth1, …"
+        None, description="End of a secondary ENI's name, after the start of instance names; without it eth1, …"
     )
 
     @property
@@ -328,9 +328,9 @@ class FleetSpec(Model):
         """Return the name and host name of an instance; numbers are 1 to `count`."""
         return f"{self.instance_name or self.name}-{number:03}"
 
-    def eni_name_of(self, number: int, index: int) -> str:
-        """Return the name of an instance's ENI; index 0 is the primary one."""
-        return f"{self.name_of(number)}-{self.enis[index].name or f'eth{index}'}"
+    def eni_name_of(self, index: int) -> str:
+        """Return the name of a secondary ENI, the same on every instance: ECS numbers instances, not their ENIs."""
+        return f"{self.instance_name or self.name}-{self.enis[index].name or f'eth{index}'}"
 
 
 def resolve(name: str | os.PathLike[str]) -> Path:
