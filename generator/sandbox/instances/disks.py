@@ -24,10 +24,14 @@ test -s "$1.read"
 """
 
 
-def layer(target: Path, below: Path) -> None:
-    """Make an empty disk that shows `below` until it is written to; `below` must not change any more."""
+def layer(target: Path, below: Path, size: int = 0) -> None:
+    """Make an empty disk that shows `below` until it is written to, of `size` bytes if that is not as large.
+
+    `below` must not change any more.
+    """
     aside = target.with_suffix(".new")
-    run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", below.resolve(), aside])
+    whole = str(max(size, int(_info(below)["virtual-size"])))
+    run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", below.resolve(), aside, whole])
     aside.rename(target)
 
 

@@ -19,7 +19,8 @@ from generator.sandbox.region.model import CommandResult, Invocation
 class Place:
     """Where an instance is: its network namespace, the folder for what it changes, the layers below that.
 
-    `front` is its VPC's router and its primary private IP, for what can be reached over the network only.
+    `front` is its VPC's router and its primary private IP, for what can be reached over the network only; `disk` is
+    the size of its disk in bytes.
     """
 
     identity: Identity
@@ -27,6 +28,7 @@ class Place:
     folder: Path
     layers: Layers
     front: tuple[Namespace, IPv4Address] | None = None
+    disk: int = 0
 
 
 class Guest(Protocol):

@@ -136,7 +136,7 @@ class MachineGuest:
         """Make its disk at the first time, and turn it on."""
         self.place.folder.mkdir(parents=True, exist_ok=True)
         if not self._disk.exists():
-            disks.layer(self._disk, self.place.layers[0])
+            disks.layer(self._disk, self.place.layers[0], self.place.disk)
         ours, theirs = socket.socketpair()
         with theirs, self._log.open("wb") as log:
             nics = dict(taps.interfaces(self.place.space))

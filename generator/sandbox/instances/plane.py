@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -280,16 +280,14 @@ class DataPlane:
         for eni in enis:
             self._add_eni(eni)
             self.fabric.plug(eni.id, instance.id)
-        place = self._place(told_of, layers, enis[0])
+        front = self.fabric.router(self._switches[enis[0].vswitch][0]).space, IPv4Address(enis[0].addresses[0])
+        place = replace(self._place(told_of, layers), front=front, disk=instance.disk_size << 30)
         held = _Held(self._backend.guest(place), ThreadPoolExecutor(1, instance.id), region)
         self._held[instance.id] = held
         self._submit(held.worker, f"starting {instance.id}", partial(held.guest.start, told_of))
 
-    def _place(self, told_of: wire.Identity, layers: Layers, primary: Eni | None = None) -> Place:
-        front = None
-        if primary is not None:
-            front = self.fabric.router(self._switches[primary.vswitch][0]).space, IPv4Address(primary.addresses[0])
-        return Place(told_of, self.fabric.space(told_of.id), self.images.folder_of(told_of.id), layers, front)
+    def _place(self, told_of: wire.Identity, layers: Layers) -> Place:
+        return Place(told_of, self.fabric.space(told_of.id), self.images.folder_of(told_of.id), layers)
 
     def _start_again(self, told_of: wire.Identity, guest: Guest) -> None:
         guest.stop()
