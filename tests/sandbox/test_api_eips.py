@@ -116,6 +116,19 @@ def test_eips_are_found_by_what_they_are_bound_to(cloud: Cloud) -> None:
     assert code == "InvalidAssociation.Duplicated"
 
 
+def test_an_eip_changes_its_attributes(cloud: Cloud) -> None:
+    eip = cloud.eip("AllocateEipAddress", region_id=REGION, internet_charge_type="PayByTraffic").allocation_id
+
+    def change(**what: Any) -> Any:
+        return cloud.eip("ModifyEipAddressAttribute", **{"region_id": REGION, "allocation_id": eip, **what})
+
+    change(bandwidth="100", name="egress")
+    (one,) = shown(cloud, allocation_id=eip)
+    assert (one.bandwidth, one.name) == ("100", "egress")
+    assert refusal(lambda: change(bandwidth="201"))[0] == "InvalidBandwidth.Malformed"
+    assert refusal(lambda: change(allocation_id="eip-nothing")) == ("InvalidAllocationId.NotFound", 404)
+
+
 # Shared bandwidth
 
 

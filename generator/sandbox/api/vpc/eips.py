@@ -80,6 +80,35 @@ def allocate_eip_address(call: Call) -> Body:
     return {**body, "ResourceGroupId": eip.resource_group} if eip.resource_group else body
 
 
+def _check_bandwidth(call: Call, charge: str) -> None:
+    if charge == "PayByTraffic" and int(call.text("Bandwidth", "5")) > 200:
+        raise invalid("Bandwidth", "PayByTraffic goes up to 200.", "InvalidBandwidth.Malformed")
+
+
+@action(
+    "vpc",
+    "ModifyEipAddressAttribute",
+    required="RegionId AllocationId",
+    takes="Bandwidth Name Description",
+    limits=_ALLOCATION,
+)
+def modify_eip_address_attribute(call: Call) -> Body:
+    """Change an EIP's bandwidth, name or description."""
+    eip = lookup.eip(call, call.text("AllocationId"))
+    _check_bandwidth(call, eip.charge)
+    if eip.status not in ("Available", "InUse"):
+        raise ApiError("IncorrectEipStatus", "The current status of the EIP does not support this operation.")
+    call.region.put(
+        replace(
+            eip,
+            bandwidth=call.text("Bandwidth", eip.bandwidth),
+            name=call.text("Name", eip.name),
+            description=call.text("Description", eip.description),
+        )
+    )
+    return {}
+
+
 @action(
     "vpc",
     "AllocateEipSegmentAddress",
@@ -110,8 +139,7 @@ def _check_quota(call: Call, more: int, code: str) -> None:
 
 def _new(call: Call, address: str, *, segment: str) -> Eip:
     charge = call.text("InternetChargeType", "PayByBandwidth")
-    if charge == "PayByTraffic" and int(call.text("Bandwidth", "5")) > 200:
-        raise invalid("Bandwidth", "PayByTraffic goes up to 200.", "InvalidBandwidth.Malformed")
+    _check_bandwidth(call, charge)
     isp = call.text("ISP") or call.text("Isp") or "BGP"
     if isp == "BGP_PRO" and call.region.name not in PRO_REGIONS:
         raise invalid("ISP", "The region does not have it.", "IllegalParam.Isp")
