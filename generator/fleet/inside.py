@@ -6,7 +6,6 @@ import base64
 import binascii
 import json
 import os
-import shlex
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,22 +28,33 @@ GRACE = 60
 _EVERY = 1.0
 
 
-def script(probe: Probe, echo: str, seconds: int = LISTENING) -> str:
-    """Return the script that instances run; it needs Python, which cloud-init needs too."""
+def script(probe: Probe, echo: str, seconds: int = LISTENING, expected: Sequence[str] = ()) -> str:
+    """Return the script that instances run; it needs Python, which cloud-init needs too.
+
+    `expected` are the private IPs with an EIP of all instances: one ends as soon as it has seen its own. Where they are
+    too many for one script, each listens to the end.
+    """
     program = (resources.folder("templates") / "verify" / "inside.py").read_text(encoding="utf-8")
     asked = {"protocol": probe.protocol, "port": probe.tcp_port, "echo": echo, "seconds": seconds}
-    return f"#!/bin/sh\nexec python3 - {shlex.quote(json.dumps(asked))} <<'END_OF_PROGRAM'\n{program}END_OF_PROGRAM\n"
+    for those in (expected, ()):
+        packed = zlib.compress(json.dumps({**asked, "expected": list(those)}).encode(), 9)
+        argument = base64.b64encode(packed).decode()
+        text = f"#!/bin/sh\nexec python3 - {argument} <<'END_OF_PROGRAM'\n{program}END_OF_PROGRAM\n"
+        if len(text.encode()) <= assistant.MOST_SCRIPT:
+            break
+    return text
 
 
 def ask(
     cloud: Cloud, machines: Sequence[Machine], probe: Probe, echo: str, probing: Callable[[], object] | None
 ) -> dict[str, Result]:
     """Run the script in instances, 100 at once, and return what each gave; `probing` asks EIPs meanwhile."""
-    text = script(probe, echo, LISTENING if probing else 0)
     found: dict[str, Result] = {}
     for start in range(0, len(machines), assistant.MOST):
         part = machines[start : start + assistant.MOST]
         ids = [machine.id for machine in part]
+        eips = [address.ip for machine in part for _, address in machine.mapped()]
+        text = script(probe, echo, LISTENING if probing else 0, eips)
         try:
             run = assistant.run(
                 cloud,

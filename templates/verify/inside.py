@@ -1,8 +1,9 @@
 """Says how an instance's private IPs are reached and leave: run in it by Cloud Assistant, by `multieip verify`.
 
-Takes {"port": 22, "protocol": "tcp", "echo": "HOST:PORT" or "", "seconds": 15} and prints one line, JSON in zlib in
-Base64. While it listens, somebody asks every EIP from outside; what arrives and what is answered is seen on the ENIs
-themselves (AF_PACKET), before and after the kernel's routing. It changes nothing. Python 3.6 and up, nothing else.
+Takes {"port": 22, "protocol": "tcp", "echo": "HOST:PORT" or "", "seconds": 15, "expected": [private IPs with an EIP, of
+all instances that are asked, or none]} and prints one line; both are JSON in zlib in Base64. While it listens, somebody
+asks every EIP from outside; what arrives and what is answered is seen on the ENIs themselves (AF_PACKET), before and
+after the kernel's routing. It changes nothing. Python 3.6 and up, nothing else.
 """
 # Written for the oldest Python that it meets, and for a reader of a log: no paths, no `text=`, and it prints.
 # ruff: noqa: PTH123, PTH208, T201, UP021
@@ -73,8 +74,9 @@ def enis():
 class Listener(threading.Thread):
     """Notes on which interface private IPs are asked and answer, and which packets take another one."""
 
-    def __init__(self, found, protocol, port):
+    def __init__(self, found, protocol, port, expected=()):
         super().__init__(daemon=True)
+        self.expected = set(expected)
         self.home = {ip: name for _, name, ips in found for ip in ips}
         self.protocol, self.port = protocol, port
         self.asked, self.answered, self.strays = {}, {}, {}
@@ -124,8 +126,9 @@ class Listener(threading.Thread):
         return packet[9] == 6 and len(data) > 13 and struct.unpack("!H", data[:2])[0] == self.port and data[13] & 2 == 2
 
     def has_all(self):
-        """Say whether every private IP was asked and has answered."""
-        return all(ip in self.asked and ip in self.answered for ip in self.home)
+        """Say whether every private IP that somebody asks was asked and has answered."""
+        awaited = self.expected.intersection(self.home) if self.expected else self.home
+        return all(ip in self.asked and ip in self.answered for ip in awaited)
 
 
 def seen_as(ip, host, port, results):
@@ -140,11 +143,11 @@ def seen_as(ip, host, port, results):
 
 def main():
     """Listen, call the echo from every private IP, and tell what was seen."""
-    wanted = json.loads(sys.argv[1])
+    wanted = json.loads(zlib.decompress(base64.b64decode(sys.argv[1])).decode())
     end = time.monotonic() + wanted["seconds"]
     code, said = run(["multieip-policy-routing", "check"])
     found = enis()
-    listener = Listener(found, wanted["protocol"], wanted["port"])
+    listener = Listener(found, wanted["protocol"], wanted["port"], wanted["expected"])
     listener.start()
     seen = {}
     if wanted["echo"]:

@@ -146,6 +146,9 @@ def test_whatever_an_instance_tells_is_a_finding_and_no_crash(found: Result | No
 def test_the_script_fits_cloud_assistant_and_the_oldest_python_it_meets() -> None:
     text = inside.script(Probe(), "203.0.113.1:7")
     assert len(text.encode()) < MOST_SCRIPT
+    many = [f"172.16.{number // 250}.{number % 250}" for number in range(2000)]
+    assert len(text.encode()) < len(inside.script(Probe(), "", expected=many[:1000]).encode()) <= MOST_SCRIPT
+    assert len(inside.script(Probe(), "", expected=many * 50).encode()) < MOST_SCRIPT
     ast.parse(SCRIPT.read_text(), feature_version=(3, 6))
 
 
@@ -195,6 +198,14 @@ def test_probes_and_answers_are_told_from_other_packets(listener: Any) -> None:
     listener.note(packet("10.0.0.1", PEER, 6, tcp(22, 5555, SYN_ACK), options=3), "eth0", 4)
     assert listener.answered == {"10.0.0.1": {"eth0": 1}}
     assert listener.strays == {}
+
+
+def test_only_what_is_expected_is_waited_for(listener: Any) -> None:
+    listener.note(packet(PEER, "10.0.0.2", 6, tcp(5555, 22, SYN)), "eth1", 0)
+    listener.note(packet("10.0.0.2", PEER, 6, tcp(22, 5555, SYN_ACK)), "eth1", 4)
+    assert not listener.has_all()
+    listener.expected = {"10.0.0.2", "10.9.9.9"}
+    assert listener.has_all()
 
 
 def test_packets_on_another_eni_are_strays(listener: Any) -> None:
