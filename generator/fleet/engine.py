@@ -11,6 +11,7 @@ import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from generator.cloud.client import Cloud, Conduct, Observer, Pace
@@ -21,6 +22,9 @@ from generator.fleet.state import Home
 
 # Raised when workflows change so that old ones cannot go on: those are then given up, and the cloud looked at anew.
 FORMAT = "1"
+# How long the calls of a run are kept; `calls.jsonl` has them longer.
+_KEPT = timedelta(days=7)
+_OPEN = ["PENDING", "ENQUEUED"]
 # Batches of one API at once. A minute's worth of EIP calls is 12 batches.
 WORKERS = 12
 # How many times less often queues are looked at that are hardly used.
@@ -234,14 +238,34 @@ def _prepare(  # noqa: PLR0917 - what _start knows
                 polling_interval_sec=poll if api in busy else _SELDOM * poll,
                 on_conflict="always_update",
             )
-        found = client.list_workflows(status=["PENDING", "ENQUEUED"], queue_name=RUNS, load_input=True)
-        return [
-            Unfinished(one.workflow_id, one.name, tuple(one.input["args"]) if one.input else ())
-            for one in found
-            if one.app_version == FORMAT and one.workflow_id.startswith(f"{fleet}.")
-        ]
+        _forget(client, fleet)
+        found = client.list_workflows(
+            status=_OPEN, queue_name=RUNS, workflow_id_prefix=f"{fleet}.", app_version=FORMAT, load_input=True
+        )
+        return [Unfinished(one.workflow_id, one.name, tuple(one.input["args"]) if one.input else ()) for one in found]
     finally:
         client.destroy()
+
+
+def _forget(client: Any, fleet: str) -> None:
+    """Drop calls that ended long ago, and give up what a version of multieip began that does not fit this one."""
+    open_ones = client.list_workflows(status=_OPEN, workflow_id_prefix=f"{fleet}.", load_input=False, load_output=False)
+    foreign = [one for one in open_ones if one.app_version != FORMAT]
+    if any(one.name == ROLLOUT for one in foreign):
+        raise MultieipError(
+            f"a rollout of {fleet} is under way that another version of multieip began",
+            hint="bring it to an end with that version",
+        )
+    client.cancel_workflows([one.workflow_id for one in foreign])
+    old = client.list_workflows(
+        name="calls",
+        status=["SUCCESS", "ERROR", "CANCELLED"],
+        workflow_id_prefix=f"{fleet}.",
+        end_time=(datetime.now(UTC) - _KEPT).isoformat(),
+        load_input=False,
+        load_output=False,
+    )
+    client.delete_workflows([one.workflow_id for one in old])
 
 
 def _give_up(url: str, runs: tuple[Unfinished, ...]) -> None:
@@ -267,9 +291,7 @@ def _await_calls(shared: Process, fleet: str, kept: tuple[Unfinished, ...]) -> N
 
     own = tuple(f"{one.run}." for one in kept)
     while True:
-        found = DBOS.list_workflows(
-            status=["PENDING", "ENQUEUED"], workflow_id_prefix=f"{fleet}.", load_input=False, load_output=False
-        )
+        found = DBOS.list_workflows(status=_OPEN, workflow_id_prefix=f"{fleet}.", load_input=False, load_output=False)
         if all(f"{one.workflow_id}.".startswith(own) for one in found):
             return
         shared.conduct.sleep(shared.poll)

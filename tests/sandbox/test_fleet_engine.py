@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -107,3 +109,41 @@ def test_progress_is_a_line_a_phase_for_a_pipe(
         "✓ 15 EIPs allocated",
         "✓ 15 EIPs associated",
     ]
+
+
+def open_runs(folder: Path, fleet: str = "web") -> list[str]:
+    """Return the names of workflows that have no end yet."""
+    with sqlite3.connect(folder / fleet / "engine.sqlite") as database:
+        found = database.execute("SELECT name FROM workflow_status WHERE status IN ('PENDING', 'ENQUEUED')")
+        return [str(name) for (name,) in found]
+
+
+def test_what_another_version_began_is_given_up(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = start(job(cloud, tmp_path))
+    until_eips(cloud, 20)
+    process.kill()
+    process.join()
+    assert "launch" in open_runs(tmp_path)
+    monkeypatch.setattr("generator.fleet.engine.FORMAT", "another")
+    report = launch(LONG, folder=tmp_path, quiet=True)
+    assert not report.resumed
+    assert_exact(cloud, LONG)
+    assert open_runs(tmp_path) == []
+
+
+def test_calls_that_ended_long_ago_are_forgotten_and_runs_are_not(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch(spec_of(count=1), folder=tmp_path, quiet=True)
+    assert {"launch", "run-instances", "calls"} <= set(kept_runs(tmp_path))
+    launch(spec_of(count=1), folder=tmp_path, quiet=True)
+    assert "calls" in kept_runs(tmp_path)
+    monkeypatch.setattr("generator.fleet.engine._KEPT", timedelta(0))
+    launch(spec_of(count=1), folder=tmp_path, quiet=True)
+    assert "calls" not in kept_runs(tmp_path)
+    assert kept_runs(tmp_path).count("launch") == 3
+
+
+def kept_runs(folder: Path) -> list[str]:
+    with sqlite3.connect(folder / "web" / "engine.sqlite") as database:
+        return [str(name) for (name,) in database.execute("SELECT name FROM workflow_status")]
