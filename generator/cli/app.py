@@ -14,7 +14,7 @@ import typer
 
 import generator
 from generator import console
-from generator.cli import check, doctor, fleet, fleet_views, image, render, sandbox
+from generator.cli import check, doctor, fleet, fleet_views, image, render, rollout, sandbox
 from generator.errors import ExitCode, MultieipError
 
 APP = typer.Typer(
@@ -30,6 +30,7 @@ render.register(APP)
 image.register(APP)
 fleet.register(APP)
 fleet_views.register(APP)
+rollout.register(APP)
 fleet.register_removal(APP)
 sandbox.register(APP)
 doctor.register(APP)

@@ -15,6 +15,8 @@ from generator.fleet.rollout.values import Result, State
 
 # The topic of a person's messages, the stream and the event that the workflow writes.
 CONTROL, EVENTS, STATE = "control", "events", "state"
+# The events that are pictures of the fleet, as SVG.
+BEFORE, AFTER = "before", "after"
 PAUSE, RESUME, CANCEL, ROLLBACK = "pause", "resume", "cancel", "rollback"
 
 _ENDED = {
@@ -72,6 +74,11 @@ class Desk:
         """Return how a rollout stands."""
         found: State | None = self._client.get_event(run, STATE, timeout_seconds=0)
         return found
+
+    def pictures(self, run: str) -> tuple[str, str]:
+        """Return pictures of the fleet before and after a rollout, empty where there is none."""
+        before, after = (self._client.get_event(run, key, timeout_seconds=0) for key in (BEFORE, AFTER))
+        return before or "", after or ""
 
     def result(self, run: str) -> Result | None:
         """Return what came of a rollout that is over; None when it has none."""

@@ -13,13 +13,14 @@ from typing import Any
 
 from dbos import DBOS, SetWorkflowID
 
-from generator.fleet import names
+from generator.fleet import names, topology_svg
 from generator.fleet.desired import Desired
 from generator.fleet.engine import process
 from generator.fleet.launching import launch
 from generator.fleet.observe import look
+from generator.fleet.picture import picture
 from generator.fleet.rollout import gates, tidying
-from generator.fleet.rollout.desk import CANCEL, CONTROL, EVENTS, PAUSE, RESUME, ROLLBACK, STATE
+from generator.fleet.rollout.desk import AFTER, BEFORE, CANCEL, CONTROL, EVENTS, PAUSE, RESUME, ROLLBACK, STATE
 from generator.fleet.rollout.gates import Who
 from generator.fleet.rollout.plan import Plan, plan, units_of
 from generator.fleet.rollout.replacing import GROUP, REPLACEMENTS, delete, now, replace, take_back
@@ -29,6 +30,8 @@ from generator.fleet.work import parts
 # Real seconds between two looks for what a person says: at first, and after a while. DBOS.recv can wait by itself, but
 # then keeps its process from ending.
 _FIRST, _LONGEST = 0.2, 5.0
+# Private IPs of a fleet whose picture a browser shows well.
+_MOST_PICTURED = 2_000
 
 
 @DBOS.workflow(name="rollout")
@@ -52,6 +55,14 @@ def _units(desired: Desired, slots: Sequence[int]) -> list[Unit]:
 @DBOS.step(name="pause")
 def _pause(seconds: float) -> None:
     process().conduct.sleep(seconds)
+
+
+@DBOS.step(name="picture")
+def _pictured(desired: Desired) -> str:
+    """Return a picture of the fleet as SVG; empty for a fleet that is too large for one."""
+    if desired.count * sum(eni.private_ips for eni in desired.enis) > _MOST_PICTURED:
+        return ""
+    return topology_svg.svg(picture(desired, look(process().cloud(desired.region), desired)))
 
 
 class _EndError(Exception):
@@ -84,6 +95,7 @@ class _Rollout:
                 "protected": list(found.protected),
             }
         )
+        DBOS.set_event(BEFORE, _pictured(self.desired))
         try:
             if found.leftovers and (why := tidying.tidy(self.desired, self.order)):
                 raise _EndError("incomplete", why)
@@ -93,6 +105,7 @@ class _Rollout:
         except _EndError as end:
             phase, why = end.phase, end.why
         phase, why = self._keep() or (phase, why)
+        DBOS.set_event(AFTER, _pictured(self.desired))
         self._stand(phase, why=why)
         self._emit({"event": "ended", "state": phase, "why": why, "replaced": len(self.tally.replaced)})
         return Result(self.state, tuple(self.tally.replaced))

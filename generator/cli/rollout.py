@@ -1,0 +1,319 @@
+"""`multieip rollout`: change a fleet in waves, and keep its EIPs."""
+
+from __future__ import annotations
+
+import json as json_format
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from generator import console
+from generator.cli.fleet import Fleet, Json, State, Yes
+from generator.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from generator.fleet.rollout.plan import Plan
+    from generator.fleet.rollout.rolling import Work
+    from generator.fleet.rollout.values import State as Standing
+
+Database = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        metavar="URL",
+        envvar="MULTIEIP_ENGINE",
+        help="Keep runs in PostgreSQL (postgresql://…), so that several machines share them.",
+    ),
+]
+Junit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write the gates as JUnit.")]
+Html = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="Write a report, one page that stands alone.")
+]
+Events = Annotated[bool, typer.Option("--json", help="Write events as JSON, a line each.")]
+NoProbe = Annotated[bool, typer.Option("--no-probe", help="Do not ask EIPs from this machine.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group of commands to the app."""
+    group = typer.Typer(help="Replace a fleet's instances in waves; its EIPs and private IPs stay.")
+    for name, command in (
+        ("start", start),
+        ("status", status),
+        ("watch", watch),
+        ("pause", pause),
+        ("resume", resume),
+        ("cancel", cancel),
+        ("rollback", rollback),
+        ("history", history),
+    ):
+        group.command(name)(command)
+    app.add_typer(group, name="rollout", no_args_is_help=True)
+
+
+def start(  # noqa: PLR0917 - options of a command line
+    fleet: Fleet,
+    plan: Annotated[bool, typer.Option("--plan", help="Show what would be done, and end.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Replace instances that match the file as well.")] = False,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Let go what the file does not ask for any more, EIPs included.")
+    ] = False,
+    no_probe: NoProbe = False,
+    yes: Yes = False,
+    state: State = None,
+    engine: Database = None,
+    json: Events = False,
+    junit: Junit = None,
+    html: Html = None,
+) -> None:
+    """Bring a fleet to what its file says, wave by wave; go on with one that was cut short."""
+    from generator.fleet import opening  # noqa: PLC0415 - it brings the cloud's SDK
+    from generator.fleet.rollout import rolling  # noqa: PLC0415
+
+    opened = opening.read(fleet)
+    order = rolling.order_of(opened.spec, probing=not no_probe, every=every, removal=remove)
+    found = rolling.preview(opened.spec, order, user_data=opened.user_data)
+    if plan and json:
+        console.out_json(found.to_json())
+    elif plan or not yes:
+        _show(found)
+    if plan:
+        return
+    if found.is_change and not yes:
+        _ask(found)
+    work = _work(opened.spec, state, engine, json=json)
+    _finish(work, rolling.start(opened.spec, order, work, user_data=opened.user_data), junit, html)
+
+
+def status(fleet: Fleet, state: State = None, engine: Database = None, json: Json = False) -> None:
+    """Show how the last rollout of a fleet stands."""
+    from dataclasses import asdict  # noqa: PLC0415 - with the engine
+
+    work = _of(fleet, state, engine)
+    with work.desk() as desk:
+        last = desk.last()
+    if json:
+        console.out_json({"run": last.run, "over": last.is_over, "state": asdict(last.state) if last.state else None})
+    elif last.state is None:
+        console.out(f"{last.run}: {last.why or 'it has not begun yet'}\n")
+    else:
+        rows = [(key.replace("_", " "), str(value)) for key, value in asdict(last.state).items() if value]
+        console.table(("", ""), rows)
+
+
+def watch(  # noqa: PLR0917 - options of a command line
+    fleet: Fleet,
+    state: State = None,
+    engine: Database = None,
+    json: Events = False,
+    junit: Junit = None,
+    html: Html = None,
+) -> None:
+    """Show what the last rollout did, and does, until it ends or waits for a person."""
+    from generator.fleet.rollout import rolling  # noqa: PLC0415 - with the engine
+
+    work = _of(fleet, state, engine, json=json)
+    with work.desk() as desk:
+        stands = rolling.follow(desk, desk.last().run, work.told)
+    _finish(work, stands, junit, html)
+
+
+def pause(fleet: Fleet, state: State = None, engine: Database = None) -> None:
+    """Have a rollout wait before it begins anything new."""
+    _say(fleet, "pause", state, engine)
+
+
+def resume(  # noqa: PLR0917 - options of a command line
+    fleet: Fleet,
+    state: State = None,
+    engine: Database = None,
+    json: Events = False,
+    junit: Junit = None,
+    html: Html = None,
+) -> None:
+    """Go on with a rollout that waits, or whose process has ended; what failed is tried again."""
+    from generator.fleet.rollout import rolling  # noqa: PLC0415 - with the engine
+
+    work = _of(fleet, state, engine, json=json)
+    if rolling.is_attended(work):
+        _say(fleet, "resume", state, engine)
+    else:
+        _finish(work, rolling.resume(work), junit, html)
+
+
+def cancel(fleet: Fleet, state: State = None, engine: Database = None, json: Events = False) -> None:
+    """End a rollout: what is replaced stays so, the rest stays as it is."""
+    _say(fleet, "cancel", state, engine, json=json)
+
+
+def rollback(
+    fleet: Fleet,
+    yes: Yes = False,
+    state: State = None,
+    engine: Database = None,
+    json: Events = False,
+) -> None:
+    """Go back: to old instances that are still there, else by another rollout, to the image and type before."""
+    if not yes:
+        _confirm(f"take the last rollout of {fleet} back?")
+    _say(fleet, "rollback", state, engine, json=json)
+
+
+def history(  # noqa: PLR0917 - options of a command line
+    fleet: Fleet,
+    run: Annotated[str, typer.Option("--run", metavar="RUN", help="Which one the reports are of.  [the last]")] = "",
+    state: State = None,
+    engine: Database = None,
+    json: Json = False,
+    junit: Junit = None,
+    html: Html = None,
+) -> None:
+    """Show the rollouts of a fleet that are known here, and write reports of one."""
+    work = _of(fleet, state, engine)
+    with work.desk() as desk:
+        found = desk.history()
+        chosen = run or (found[0].run if found else "")
+    if json:
+        shown = [
+            {
+                "run": one.run,
+                "begun": one.begun.isoformat(timespec="seconds"),
+                "over": one.is_over,
+                "state": one.state.phase if one.state else None,
+                "replaced": one.state.replaced if one.state else 0,
+                "why": one.why or (one.state.why if one.state else ""),
+            }
+            for one in found
+        ]
+        console.out_json({"fleet": work.fleet, "rollouts": shown})
+    else:
+        rows = [
+            (
+                one.run,
+                f"{one.begun:%Y-%m-%d %H:%M:%S}",
+                one.state.phase if one.state else "-",
+                str(one.state.replaced if one.state else 0),
+                one.why or (one.state.why if one.state else ""),
+            )
+            for one in found
+        ]
+        console.table(("run", "begun (UTC)", "state", "replaced", "why"), rows)
+    if (junit or html) and not chosen:
+        raise UsageError(f"no rollout of {work.fleet} is known here", hint="`multieip rollout start` begins one")
+    _write(work, chosen, junit, html)
+
+
+# What they share
+
+
+def _of(fleet: str, state: Path | None, engine: str | None, *, json: bool = False) -> Work:
+    from generator.spec import fleet as specs  # noqa: PLC0415 - models that --help does not need
+
+    return _work(specs.load(specs.resolve(fleet)), state, engine, json=json)
+
+
+def _work(spec: Any, state: Path | None, engine: str | None, *, json: bool) -> Work:
+    from generator.fleet.launch import default_settings  # noqa: PLC0415 - with the engine
+    from generator.fleet.rollout.rolling import Work  # noqa: PLC0415
+
+    if engine is not None and not engine.startswith(("postgresql://", "postgresql+psycopg://")):
+        raise UsageError("--engine is not the URL of a PostgreSQL database", hint="postgresql://USER@HOST/DATABASE")
+    settings = default_settings(database=engine)
+    return Work(spec.name, spec.region, state, settings, _tell_json if json else _tell)
+
+
+def _tell(portion: list[dict[str, Any]]) -> None:
+    from generator.fleet.rollout import report  # noqa: PLC0415 - with the engine
+
+    for event in portion:
+        if text := report.line(event):
+            console.say(text)
+
+
+def _tell_json(portion: list[dict[str, Any]]) -> None:
+    for event in portion:
+        console.out(json_format.dumps(event, ensure_ascii=False) + "\n")
+
+
+def _say(fleet: str, word: str, state: Path | None, engine: str | None, *, json: bool = False) -> None:
+    from generator.fleet.rollout import rolling  # noqa: PLC0415 - with the engine
+
+    work = _of(fleet, state, engine, json=json)
+    stands = rolling.send(work, word)
+    if stands is None:
+        console.say(f"the rollout of {work.fleet} hears it before it begins anything new")
+    else:
+        _finish(work, stands, None, None, wanted={"cancel": "cancelled", "rollback": "rolled-back"}.get(word, "done"))
+
+
+def _finish(work: Work, stands: Standing, junit: Path | None, html: Path | None, *, wanted: str = "done") -> None:
+    """Write reports, say what comes next, and end with the exit code of how a rollout stands."""
+    _write(work, stands.run, junit, html)
+    if stands.waits:
+        verbs = "`multieip rollout resume`, `rollback` or `cancel`"
+        console.say(f"it waits: {stands.why}\n  → {verbs} {work.fleet} says how to go on")
+        raise typer.Exit(ExitCode.FAILED if stands.phase == "failed" else ExitCode.CHANGES)
+    if stands.phase not in ("done", wanted):
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _write(work: Work, run: str, junit: Path | None, html: Path | None) -> None:
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not (junit or html or summary):
+        return
+    from generator.fleet.rollout import report  # noqa: PLC0415 - with the engine
+    from generator.image.cache import put_aside  # noqa: PLC0415
+
+    with work.desk() as desk:
+        events = [event for portion in desk.events(run, patience=0) for event in portion]
+        before, after = desk.pictures(run)
+    if not events:
+        raise UsageError(f"nothing is known of the rollout {run}", hint="`multieip rollout history` shows what is")
+    if junit:
+        with put_aside(junit) as aside:
+            aside.write_bytes(report.junit(events))
+    if html:
+        with put_aside(html) as aside:
+            aside.write_text(report.html(events, before, after), encoding="utf-8")
+    if summary:
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(report.summary(events))
+        for text in report.complaints(events):
+            console.say(text)
+
+
+def _show(found: Plan) -> None:
+    by_slot = {change.slot: change for change in found.changes}
+    rows = [
+        (str(number), change.name, ", ".join(change.why), str(change.moved), str(change.rebound))
+        for number, wave in enumerate(found.waves, 1)
+        for change in (by_slot[slot] for slot in wave)
+    ]
+    if rows:
+        console.table(("wave", "instance", "differs in", "ENIs moved", "EIPs bound anew"), rows)
+    for why in found.blocked:
+        console.say(f"✗ {why}")
+    if found.protected:
+        console.say(f"protected, and left as they are: {', '.join(map(str, found.protected))}")
+    if found.rest.create:
+        console.say(f"launched after the last wave: {len(found.rest.create)} instances")
+    if found.rest.remove:
+        console.say(f"removed after the last wave (--remove): {len(found.rest.remove.instances)} instances")
+    console.say(f"{len(found.matching)} instances match already; at most {found.at_once} are replaced at once")
+    if found.minutes:
+        console.say(f"the account's limits of calls a minute make it take {found.minutes:,.0f} min at least")
+    if not found.is_change:
+        console.say("✓ nothing to do")
+
+
+def _ask(found: Plan) -> None:
+    _confirm(f"replace {len(found.changes)} instances of {found.fleet}?")
+
+
+def _confirm(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError("nobody is there to be asked", hint="--yes does it without asking")
+    if not typer.confirm(question, err=True):
+        raise typer.Exit(ExitCode.FAILED)
