@@ -71,21 +71,23 @@ def test_an_image_that_is_creating_is_neither_listed_nor_launched() -> None:
         assert code == "ImageIsCreating"
 
 
-def test_a_copy_takes_its_time_and_has_neither_family_nor_tags(cloud: Cloud) -> None:
-    key = capture(cloud, "web-1", image_family="web", tag=[{"Key": "a", "Value": "b"}])
-    body = cloud.do("CopyImage", region_id=REGION, image_id=key, destination_region_id="cn-beijing")
-    assert image(cloud, body.image_id, "cn-beijing").status == "Creating"
-    cloud.until(lambda: image(cloud, body.image_id, "cn-beijing").status == "Available")
-    copy = image(cloud, body.image_id, "cn-beijing")
-    assert (copy.image_family, copy.tags.tag, copy.is_copied) == ("", [], True)
-    assert image(cloud, body.image_id) is None
-    for changes, code in (
-        ({"destination_region_id": "cn-atlantis"}, "InvalidDestinationRegionId.NotFound"),
-        ({"image_id": IMAGE}, "InvalidImageType.NotSupported"),
-        ({"destination_region_id": REGION}, "InvalidParameter"),
-    ):
-        parameters = {"region_id": REGION, "image_id": key, "destination_region_id": "cn-beijing", **changes}
-        assert refusal(lambda p=parameters: cloud.do("CopyImage", **p))[0] == code  # type: ignore[misc]
+def test_a_copy_takes_its_time_and_has_neither_family_nor_tags() -> None:
+    clock, delays = SteppedClock(), Delays(pending=0, starting=0, visible=0, imaging=0, copying=5)
+    with served(clock=clock, behaviour=Behaviour(delays=delays)) as cloud:
+        key = capture(cloud, "web-1", image_family="web", tag=[{"Key": "a", "Value": "b"}])
+        body = cloud.do("CopyImage", region_id=REGION, image_id=key, destination_region_id="cn-beijing")
+        assert image(cloud, body.image_id, "cn-beijing").status == "Creating"
+        clock.advance(6)
+        copy = image(cloud, body.image_id, "cn-beijing")
+        assert (copy.status, copy.image_family, copy.tags.tag, copy.is_copied) == ("Available", "", [], True)
+        assert image(cloud, body.image_id) is None
+        for changes, code in (
+            ({"destination_region_id": "cn-atlantis"}, "InvalidDestinationRegionId.NotFound"),
+            ({"image_id": IMAGE}, "InvalidImageType.NotSupported"),
+            ({"destination_region_id": REGION}, "InvalidParameter"),
+        ):
+            parameters = {"region_id": REGION, "image_id": key, "destination_region_id": "cn-beijing", **changes}
+            assert refusal(lambda p=parameters: cloud.do("CopyImage", **p))[0] == code  # type: ignore[misc]
 
 
 def test_a_shared_image_is_not_deleted_and_ten_accounts_a_call_count(cloud: Cloud) -> None:
