@@ -40,6 +40,15 @@ def test_a_layer_shows_what_is_below_and_keeps_what_is_written_to_itself(tmp_pat
     assert not (tmp_path / "upper.new").exists()
 
 
+@pytest.mark.parametrize(("asked", "made"), [(0, 8 << 20), (1 << 20, 8 << 20), (24 << 20, 24 << 20)])
+def test_a_layer_is_as_large_as_asked_for_but_never_smaller_than_what_is_below(
+    tmp_path: Path, asked: int, made: int
+) -> None:
+    upper = tmp_path / "upper.qcow2"
+    disks.layer(upper, new_disk(tmp_path / "below.qcow2"), asked)
+    assert json.loads(run(["qemu-img", "info", "--output=json", upper]).stdout)["virtual-size"] == made
+
+
 def test_a_copy_of_a_layer_stands_on_the_same_disk(tmp_path: Path) -> None:
     below = new_disk(tmp_path / "below.qcow2")
     write(below, 1, "64k 64k")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -34,6 +35,10 @@ pytestmark = [
 PUBLIC = "debian_12_11_x64_20G_alibase_20250804.vhd"
 # Built once for these tests, and for whoever runs `make image`.
 OUT = Path(__file__).parents[2] / "build"
+NICS = [
+    {"InstanceType": "Primary", "VSwitchId": VSWITCH, "SecurityGroupId": GROUP},
+    {"InstanceType": "Secondary", "SecondaryPrivateIpAddressCount": 4},
+]
 USER_DATA = "#cloud-config\nwrite_files: [{path: /etc/told, content: by the metadata service}]\n"
 
 
@@ -95,11 +100,9 @@ def test_an_imported_disk_answers_on_all_its_eips_by_the_metadata_service_alone(
     running.instance = running.launch(
         region,
         running.image,
+        system_disk={"Size": "40"},
         user_data=base64.b64encode(USER_DATA.encode()).decode(),
-        network_interface=[
-            {"InstanceType": "Primary", "VSwitchId": VSWITCH, "SecurityGroupId": GROUP},
-            {"InstanceType": "Secondary", "SecondaryPrivateIpAddressCount": 4},
-        ],
+        network_interface=NICS,
     )
     running.eips = region.give_eips(running.instance)
     assert len(running.eips) == 6
@@ -109,6 +112,8 @@ def test_an_imported_disk_answers_on_all_its_eips_by_the_metadata_service_alone(
     region.until(lambda: "done" in region.command(running.instance, "cloud-init status")[1], running.boot)
     assert region.said(running.instance, "cloud-id").strip() == "aliyun"
     assert region.said(running.instance, "cat /etc/told") == "by the metadata service"
+    # In KiB: the file system has grown with the disk that was asked for.
+    assert int(region.said(running.instance, "df --output=size / | tail -1")) > 35 << 20
 
 
 def test_an_eni_is_plugged_into_a_machine_that_runs_and_out_of_it(running: Running) -> None:
@@ -188,6 +193,21 @@ def test_the_local_base_lets_root_in_with_a_key_pair_as_public_images_do(running
         options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes"]
         done = region.internet.run(["ssh", *options, "-i", key, f"root@{next(iter(eips.values()))}", "id", "-u"])
         assert done.stdout == "0\n"
+    region.do("DeleteKeyPairs", key_pair_names='["mine"]')
+
+
+def test_packer_builds_the_image_by_the_production_source(running: Running, tmp_path: Path) -> None:
+    build = ["image", "build", "debian-12", "--builder", "alicloud-ecs", "--out", os.fspath(tmp_path), "--json"]
+    done = running.sandbox.run(sys.executable, "-m", "generator", *build, timeout=3 * running.boot)
+    assert done.returncode == 0, done.stderr
+    ((_, image),) = json.loads(done.stdout)["images"].items()
+    with running.region() as region:
+        (instance,) = region.run(image_id=image, instance_type="ecs.g7.large", network_interface=NICS)
+        eips = region.give_eips(instance)
+        running.wait_booted(region, eips)
+        assert region.seen_as(instance, eips) == eips
+        assert 'NAME="debian-12"' in region.said(instance, "cat /etc/multieip-release")
+    assert running.region().do("DescribeKeyPairs").total_count == 0
 
 
 def test_an_imported_disk_runs_as_a_container_too(disk: Path, tmp_path: Path) -> None:
@@ -201,10 +221,7 @@ def test_an_imported_disk_runs_as_a_container_too(disk: Path, tmp_path: Path) ->
             image_id=json.loads(done.stdout)["id"],
             instance_type="ecs.g7.large",
             http_tokens="required",
-            network_interface=[
-                {"InstanceType": "Primary", "VSwitchId": VSWITCH, "SecurityGroupId": GROUP},
-                {"InstanceType": "Secondary", "SecondaryPrivateIpAddressCount": 4},
-            ],
+            network_interface=NICS,
         )
         eips = region.give_eips(instance)
         assert region.wait_for_answers(eips, 120) == {}, sandbox.log()
