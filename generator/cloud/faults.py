@@ -118,6 +118,7 @@ _QUOTA = {
 }
 _EIP_QUOTA = "raise the EIP quota in the Quota Center, or release EIPs that nothing uses (multieip sweep)"
 _HINTS = {
+    "Forbidden.AllocateEipSegmentAddress": "contiguous blocks are not to be had any more: take eips.segment out",
     "Account.Arrearage": "the account is in arrears: pay, then run the same command again",
     "Forbidden.RAM": "the account's administrator grants it; docs/ecs.md has the RAM policy",
     "ImageUsingByInstance": "replace the instances that run it, then prune again",

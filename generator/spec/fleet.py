@@ -225,7 +225,11 @@ class Eips(Model):
         None, description="Internet Shared Bandwidth instance that they are added to."
     )
     segment: Annotated[Int, Field(ge=24, le=28)] | None = Field(
-        None, description="Take them from one contiguous block with a mask of this length: 28 has 16, 24 has 256."
+        None,
+        description=(
+            "Take them from one contiguous block with a mask of this length: 28 has 16, 24 has 256. By the reference of "
+            "AllocateEipSegmentAddress, ECS has allotted none to new users since 2025-03, and refuses the launch then."
+        ),
     )
     ids: tuple[EipId, ...] = Field(
         (), max_length=10_000, description="EIPs that are there already, as they are: one for each place, in order."
