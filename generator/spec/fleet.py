@@ -227,8 +227,8 @@ class Eips(Model):
     segment: Annotated[Int, Field(ge=24, le=28)] | None = Field(
         None,
         description=(
-            "Take them from one contiguous block with a mask of this length: 28 has 16, 24 has 256. By the reference of "
-            "AllocateEipSegmentAddress, ECS has allotted none to new users since 2025-03, and refuses the launch then."
+            "Take them from one contiguous block with a mask of this length: 28 has 16, 24 has 256. The reference of "
+            "AllocateEipSegmentAddress calls the service offline since 2025-03: ECS may refuse the launch."
         ),
     )
     ids: tuple[EipId, ...] = Field(
