@@ -60,8 +60,7 @@ class Running:
         return Machines(self.folder)
 
     def launch(self, region: Machines, image: str, **more: object) -> str:
-        asked = {"instance_type": "ecs.g7.large", "security_group_id": GROUP, "v_switch_id": VSWITCH}
-        (instance,) = region.run(image_id=image, **(more or asked) | {"instance_type": "ecs.g7.large"})
+        (instance,) = region.run(image_id=image, instance_type="ecs.g7.large", **more)
         return instance
 
     def wait_booted(self, region: Machines, eips: dict[str, str]) -> None:
@@ -202,7 +201,7 @@ def test_packer_builds_the_image_by_the_production_source(running: Running, tmp_
     assert done.returncode == 0, done.stderr
     ((_, image),) = json.loads(done.stdout)["images"].items()
     with running.region() as region:
-        (instance,) = region.run(image_id=image, instance_type="ecs.g7.large", network_interface=NICS)
+        instance = running.launch(region, image, network_interface=NICS)
         eips = region.give_eips(instance)
         running.wait_booted(region, eips)
         assert region.seen_as(instance, eips) == eips
