@@ -143,10 +143,9 @@ def opened(
 ) -> Iterator[tuple[Engine, tuple[Unfinished, ...]]]:
     """Open the engine of a fleet, and yield it with the runs that it goes on with.
 
-    `busy` are the APIs that most calls will be of: the others' queues are looked at less often, since a look costs 2 ms
-    of CPU. `keep` says whether to go on with an unfinished run (default: all). Of one that is given up, calls that
-    were under way are still brought to their end, so that their outcome is known. Raises `MultieipError` when another
-    process works on the fleet.
+    `busy` are the APIs that most calls will be of: the others' queues are looked at less often. `keep` says whether to
+    go on with an unfinished run (default: all). Of one that is given up, calls that were under way are still brought
+    to their end, so that their outcome is known. Raises `MultieipError` when another process works on the fleet.
     """
     settings = settings or Settings()
     lock = home.lock()

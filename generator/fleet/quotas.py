@@ -1,8 +1,8 @@
 """The account's limits of calls a minute, and how a launch shares them out.
 
 A limit counts calls of one API in one region, of everybody in the account. The durable engine limits how many
-workflows of a queue start in a window, so a workflow is a batch of calls: one call each would cost ten times the CPU
-(docs/fleet-engine.md has the figures).
+workflows of a queue start in a window, so a workflow is a batch of calls: one for each call needs several times the
+CPU (`make bench` measures both).
 """
 
 from __future__ import annotations
