@@ -177,9 +177,14 @@ def inventory(
         console.out(inventories.ansible(seen, private=private, user=user))
 
 
-def policy(fleet: Fleet) -> None:
+def policy(
+    fleet: Fleet,
+    rollout: Annotated[
+        bool, typer.Option("--rollout", help="Let the user replace instances by a rollout too.")
+    ] = False,
+) -> None:
     """Write the RAM policy that a user needs for one fleet: plan, launch, verify, status and destroy. No network."""
     from generator.fleet import policy as policies  # noqa: PLC0415 - it brings models of specs
     from generator.spec.fleet import load  # noqa: PLC0415
 
-    console.out_json(policies.policy(load(fleet)))
+    console.out_json(policies.policy(load(fleet), rollout=rollout))

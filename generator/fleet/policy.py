@@ -20,9 +20,13 @@ _REQUEST = re.compile(r"models\.(\w+?)Request\(")
 _READ = ("Describe", "List", "Get")
 
 
-def policy(spec: FleetSpec) -> dict[str, Any]:
-    """Return the policy document. Reads are of the whole account, changes of the fleet's region."""
-    names = sorted({name for operation in operations(spec) for name in actions_of(operation)})
+def policy(spec: FleetSpec, *, rollout: bool = False) -> dict[str, Any]:
+    """Return the policy document. Reads are of the whole account, changes of the fleet's region.
+
+    With `rollout` it lets somebody replace instances too.
+    """
+    found = (*operations(spec), *(of_rollout(spec) if rollout else ()))
+    names = sorted({name for operation in found for name in actions_of(operation)})
     reads = [name for name in names if name.partition(":")[2].startswith(_READ)]
     writes = [name for name in names if name not in reads]
     statements: list[dict[str, Any]] = [
@@ -56,13 +60,28 @@ def operations(spec: FleetSpec) -> Iterator[Operation]:
         yield traits.key_pair_exists
     yield networks.rules_of
     # What a launch makes, mends and tags.
-    yield from (instances.run, instances.vanished, instances.tag, enis.create, enis.attach, enis.assign)
+    yield from (
+        instances.check,
+        instances.run,
+        instances.vanished,
+        instances.tag,
+        enis.create,
+        enis.attach,
+        enis.assign,
+    )
     yield from (eips.associate, *_of_eips(spec))
     if not spec.security_group.id:
         yield from (networks.create_group, networks.authorize, networks.delete_group)
     # What a verification runs, and a destroy removes.
     yield from (assistant.run, assistant.results)
     yield from (eips.unassociate, instances.delete, enis.unassign, enis.delete)
+
+
+def of_rollout(spec: FleetSpec) -> Iterator[Operation]:
+    """Yield the operations that a rollout uses beside: ENIs move, and old instances may be protected."""
+    yield enis.detach
+    if spec.deletion_protection:
+        yield instances.unprotect
 
 
 def _of_eips(spec: FleetSpec) -> Iterator[Operation]:
