@@ -238,7 +238,15 @@ def _agree(question: str, otherwise: str) -> None:
 
 
 def sweep(  # noqa: PLR0917 - options of a command line
-    region: Annotated[str, typer.Option("--region", metavar="REGION", help="Region to look through.")],
+    region: Annotated[
+        str,
+        typer.Option(
+            "--region",
+            metavar="REGION",
+            envvar=["ALIBABA_CLOUD_REGION_ID", "ALICLOUD_REGION"],
+            help="Region to look through.",
+        ),
+    ],
     fleets: Annotated[
         list[str] | None, typer.Argument(metavar="[FLEET]...", help="Fleets that are in use: what is theirs stays.")
     ] = None,
