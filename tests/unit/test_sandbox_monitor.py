@@ -36,7 +36,7 @@ def halted(tmp_path: Path) -> Iterator[Halted]:
     run(["qemu-img", "create", "-q", "-f", "qcow2", below, "8M"])
     run(["qemu-io", "-c", "write -q -P 1 0 64k", below])
     disks.layer(disk, below)
-    run(["qemu-io", "-c", "write -q -P 2 64k 64k", disk])
+    run(["qemu-io", "-c", "write -q -P 2 64k 64k", "-c", "write -q -P 3 4M 64k", disk])
     loop = Loop()
     ours, theirs = socket.socketpair()
     with theirs:
@@ -85,13 +85,35 @@ def test_a_copy_has_what_the_upper_layer_held_at_that_moment(halted: Halted, tmp
     halted.monitor.execute("blockdev-del", node_name="copy")
     said = run(["qemu-io", "-r", "-c", "read -P 1 0 64k", "-c", "read -P 2 64k 64k", copy]).stdout
     assert "failed" not in said
-    mapped = run(["qemu-img", "map", "-f", "qcow2", copy]).stdout
-    assert [line.split()[-1] for line in mapped.splitlines()[1:]] == [str(tmp_path / "below.qcow2"), str(copy)]
+    mapped = run(["qemu-img", "map", "-f", "qcow2", copy]).stdout.splitlines()[1:]
+    assert [line.split()[-1] for line in mapped] == [str(tmp_path / "below.qcow2"), str(copy), str(copy)]
 
 
 def test_a_copy_without_a_target_is_an_error(halted: Halted) -> None:
     with pytest.raises(MultieipError, match="refused"):
         halted.monitor.backup("disk", "nowhere", 10)
+
+
+def test_a_disk_that_cannot_be_written_to_is_an_error(halted: Halted, tmp_path: Path) -> None:
+    with (tmp_path / "copy").open("wb") as stream:
+        stream.truncate(8 << 20)
+    broken = {"event": "none", "iotype": "write"}
+    file = {"driver": "file", "filename": str(tmp_path / "copy")}
+    halted.monitor.execute("blockdev-add", driver="blkdebug", node_name="copy", image=file, inject_error=[broken])
+    with pytest.raises(MultieipError, match="could not be copied: Input/output error"):
+        halted.monitor.backup("disk", "copy", 10)
+    halted.monitor.execute("blockdev-del", node_name="copy")
+
+
+def test_a_copy_that_takes_too_long_is_given_up(halted: Halted, tmp_path: Path) -> None:
+    with (tmp_path / "copy").open("wb") as stream:
+        stream.truncate(8 << 20)
+    slow = {"driver": "throttle", "throttle-group": "slow", "file": {"driver": "file", "filename": f"{tmp_path}/copy"}}
+    halted.monitor.execute("object-add", qom_type="throttle-group", id="slow", limits={"bps-total": 1024})
+    halted.monitor.execute("blockdev-add", node_name="copy", **slow)
+    with pytest.raises(MultieipError, match="did not answer within 1 s"):
+        halted.monitor.backup("disk", "copy", 1.0)
+    assert halted.monitor.execute("query-status")["running"] is False
 
 
 def test_a_machine_that_is_killed_is_gone_for_whoever_asks(halted: Halted) -> None:

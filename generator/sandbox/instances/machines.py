@@ -283,7 +283,9 @@ class MachineGuest:
             try:
                 monitor.backup("disk", "copy", _COPY)
             finally:
-                monitor.execute("blockdev-del", node_name="copy")
+                # A copy that was given up may be writing still; it must not hide why.
+                with contextlib.suppress(MultieipError):
+                    monitor.execute("blockdev-del", node_name="copy")
         aside.rename(target.with_suffix(".qcow2"))
 
 

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from qemu.qmp import ExecuteError, Message, QMPClient, QMPError
+from qemu.qmp import EventListener, ExecuteError, Message, QMPClient, QMPError
 
 from generator.errors import MultieipError
 from generator.sandbox.fabric.loop import Loop
@@ -89,12 +89,22 @@ class Monitor:
         with self._client.listener("BLOCK_JOB_COMPLETED") as ended:
             asked = {"job-id": job, "device": device, "target": target, "sync": "top"}
             await self._client.execute("blockdev-backup", asked)
-            while True:
-                told = (await ended.get())["data"]
-                if isinstance(told, dict) and told.get("device") == job:
-                    if failure := told.get("error"):
-                        raise MultieipError(f"the disk of {self._name} could not be copied: {failure}")
-                    return
+            try:
+                failure = await self._outcome(ended, job)
+            except BaseException:
+                with contextlib.suppress(QMPError):
+                    await self._client.execute("block-job-cancel", {"device": job, "force": True})
+                raise
+        if failure:
+            raise MultieipError(f"the disk of {self._name} could not be copied: {failure}")
+
+    @staticmethod
+    async def _outcome(ended: EventListener, job: str) -> object:
+        """Return with what a job failed, None if it did not."""
+        while True:
+            told = (await ended.get())["data"]
+            if isinstance(told, dict) and told.get("device") == job:
+                return told.get("error")
 
 
 async def _quietly(coroutine: Coroutine[Any, Any, None]) -> None:
