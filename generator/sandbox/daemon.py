@@ -205,7 +205,8 @@ def _plane(home: Home, settings: Settings) -> DataPlane | None:
         from generator.sandbox.instances.containers import Containers  # noqa: PLC0415
 
         backend = Containers()
-    return DataPlane(Fabric(home.prefix, uplink=settings.uplink), backend, ImageStore(home.folder, home.folder / "instances"))
+    images = ImageStore(home.folder, home.folder / "instances")
+    return DataPlane(Fabric(home.prefix, uplink=settings.uplink), backend, images)
 
 
 def main() -> None:
