@@ -24,7 +24,7 @@ def multieip(
     timeout: float = 120,
 ) -> Done:
     """Run the command to its end; `env` is added to this process's environment, `through` runs it."""
-    argv = [*through, sys.executable, "-m", "generator", *map(os.fspath, arguments)]
+    argv = [*through, sys.executable, "-m", "generator", *(os.fspath(one) for one in arguments)]
     return subprocess.run(
         argv,
         input=stdin,

@@ -17,7 +17,8 @@ from generator.sandbox.region.behaviour import Behaviour
 from generator.sandbox.region.clock import Clock
 from generator.sandbox.region.plane import Event, NullPlane, Plane
 from generator.sandbox.region.seeding import SECURITY_GROUP_ID, vswitch_id
-from generator.sandbox.server import KEYS, Server
+from generator.sandbox.server import Server
+from generator.sandbox.settings import KEYS
 
 T = TypeVar("T")
 REGION = "cn-hangzhou"

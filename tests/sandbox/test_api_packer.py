@@ -21,7 +21,7 @@ from generator.render.packer import PLUGINS
 from generator.sandbox.api.signature import rpc_signature
 from generator.sandbox.region.behaviour import Behaviour, Delays
 from generator.sandbox.region.model import Eip, Eni, Image, Instance, KeyPair, SecurityGroup
-from generator.sandbox.server import KEYS
+from generator.sandbox.settings import KEYS
 from tests.sandbox.region import GROUP, IMAGE, REGION, VSWITCH, Cloud, served
 
 # Packer looks every five seconds: what is done at its first look costs it nothing.

@@ -19,7 +19,8 @@ import pytest
 from generator.sandbox.api.catalogue import ACTIONS
 from generator.sandbox.api.schema import Node, request_of, response_of
 from generator.sandbox.api.signature import rpc_signature
-from generator.sandbox.server import KEYS, Server
+from generator.sandbox.server import Server
+from generator.sandbox.settings import KEYS
 from tests.sandbox.region import GROUP, IMAGE, LAUNCH, REGION, VSWITCH, Cloud, call, clients, refusal, served
 
 
