@@ -12,6 +12,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from generator.errors import MultieipError
 from generator.spec.fleet import FleetSpec
 
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -38,7 +39,6 @@ class Job:
 def _live(job: Job) -> None:
     """Do a job, and exit with the exit code that the command would have."""
     os.environ |= {"MULTIEIP_ENDPOINT": job.url, "MULTIEIP_CLOCK": str(job.factor)}
-    from generator.errors import MultieipError
     from generator.fleet.destroy import destroy
     from generator.fleet.launch import launch
 
@@ -48,6 +48,8 @@ def _live(job: Job) -> None:
     try:
         if job.verb == "launch":
             launch(spec, folder=job.folder, **job.more)
+        elif job.verb == "rollout":
+            _rolled(spec, job)
         else:
             destroy(spec.name, spec.region, folder=job.folder, **job.more)
     except MultieipError as error:
@@ -61,6 +63,21 @@ def _live(job: Job) -> None:
         log.flush()
         os._exit(99)
     os._exit(0)
+
+
+def _rolled(spec: FleetSpec, job: Job) -> None:
+    """Roll a fleet, or go on with a rollout whatever it waits for; exit code 1 when it waits again."""
+    from generator.fleet.rollout import rolling
+
+    work = rolling.Work(spec.name, spec.region, job.folder, **job.more)
+    with work.desk() as desk:
+        found = desk.history(1)
+    if found and not found[0].is_over:
+        state = rolling.resume(work)
+    else:
+        state = rolling.start(spec, rolling.order_of(spec, probing=False), work)
+    if state.phase != "done":
+        raise MultieipError(f"{state.phase}: {state.why}")
 
 
 def start(job: Job) -> BaseProcess:

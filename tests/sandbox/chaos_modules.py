@@ -13,6 +13,7 @@ for module in (
     "alibabacloud_vpc20160428.models",
     "generator.fleet.destroy",
     "generator.fleet.launching",
+    "generator.fleet.rollout.waves",
     "tests.sandbox.chaos",
 ):
     importlib.import_module(module)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from generator.fleet import names
 from generator.fleet.launch import launch
@@ -52,10 +54,11 @@ def images(cloud: Cloud) -> list[str]:
 class Fleet:
     """A fleet that was launched from the old image, and what it was then."""
 
-    def __init__(self, cloud: Cloud, folder: Path, **more: Any) -> None:
+    def __init__(self, cloud: Cloud, folder: Path, *, launched: bool = False, **more: Any) -> None:
         self.cloud, self.folder, self.more = cloud, folder, more
         self.spec = fleet(**more)
-        launch(self.spec, folder=folder, quiet=True)
+        if not launched:
+            launch(self.spec, folder=folder, quiet=True)
         self.before, self.places, self.images = mapping(cloud), places(cloud), images(cloud)
         self.instances = {one.id for one in region_of(cloud).all(Instance)}
         self.events: list[dict[str, Any]] = []
@@ -76,3 +79,59 @@ class Fleet:
         assert mapping(self.cloud) == self.before
         assert places(self.cloud) == self.places
         assert {names.role_of(one.tags) for one in region_of(self.cloud).all(Instance)} == {names.CURRENT}
+
+
+class Watcher:
+    """Looks at a region the whole time: are more instances there than may be, does an EIP or an instance too many lack?
+
+    An EIP may be between two places for the moment in which it moves.
+    """
+
+    def __init__(self, cloud: Cloud, fleet: Fleet) -> None:
+        self.cloud, self.fleet, self.wrong = cloud, fleet, list[str]()
+        self.eips = {eip.id for eip in region_of(cloud).all(Eip)}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.02):
+            self.turn()
+
+    def turn(self) -> None:
+        """Look once."""
+        self.wrong += self.cloud.run(self._look)
+
+    def _look(self) -> list[str]:
+        region, count = region_of(self.cloud), self.fleet.spec.count
+        found = region.all(Instance)
+        surge = self.fleet.spec.strategy.surge(count)
+        wrong = []
+        if {eip.id for eip in region.all(Eip)} != self.eips:
+            wrong.append("an EIP came or went")
+        new = [one for one in found if names.role_of(one.tags) == names.NEW]
+        if len(new) > surge:
+            wrong.append(f"{len(new)} new instances are beside the old ones, {surge} may be")
+        running = {one.name for one in found if one.status == "Running"}
+        if len(running) < count:
+            wrong.append(f"{count - len(running)} numbers serve nothing")
+        # Of those that serve, at most the ones that move are without EIPs.
+        without = {one.name for one in found} - {
+            one.name for one in found for eni in region.enis_of(one.id) if region.eips_of(eni.id)
+        }
+        if len(without) > surge:
+            wrong.append(f"{len(without)} numbers have no EIP at once")
+        return wrong
+
+    def assert_well(self) -> None:
+        """Check that nothing was ever wrong."""
+        assert not self.wrong, self.wrong[:5]

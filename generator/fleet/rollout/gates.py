@@ -33,6 +33,7 @@ _AGAIN, _GUEST = 2.0, 120
 _WORKERS = 16
 # cloud-init's code 2 is done with warnings. What an image does not have is not asked.
 GUEST_SCRIPT = """#!/bin/sh
+PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin
 if command -v cloud-init >/dev/null 2>&1; then
     cloud-init status --wait >/dev/null 2>&1
     case $? in 0|2) ;; *) echo "cloud-init: $(cloud-init status)"; exit 1 ;; esac

@@ -16,8 +16,9 @@ from generator.spec.fleet import Probe
 # Seconds between two questions to an EIP, and how many are asked in a second at most, over all EIPs.
 EVERY = 0.1
 MOST = 400
-# Seconds that an answer may take. The next question does not wait for it.
-PATIENCE = 2.0
+# Seconds that an answer may take, and the next question does not wait for it. Less than the second after which TCP asks
+# again by itself: a question must not be answered for having been asked twice.
+PATIENCE = 0.8
 
 
 class Watch:
@@ -38,7 +39,7 @@ class Watch:
     def __enter__(self) -> Self:
         if self._eips:
             self._thread.start()
-            self._until(lambda: all(any(asked.values()) for asked in self._asked.values()), 2 * self._every + PATIENCE)
+            self._until(lambda: all(any(asked.values()) for asked in self._asked.values()), 2 * (self._every + PATIENCE))
         return self
 
     def __exit__(
