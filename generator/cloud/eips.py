@@ -34,6 +34,7 @@ class Eip:
     charge: str
     isp: str
     created: str
+    package: str = ""
     tags: Tags = ()
 
 
@@ -256,5 +257,6 @@ def _eip(one: Any) -> Eip:
         charge=one.internet_charge_type or "",
         isp=one.isp or "",
         created=one.allocation_time or "",
+        package=one.bandwidth_package_id or "",
         tags=tags_of(wrapped(one.tags, "tag")),
     )

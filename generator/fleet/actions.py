@@ -95,7 +95,8 @@ class Removal:
 class Actions:
     """All that is to be done, in no order: a launch knows what waits for what.
 
-    `leftover_enis` hold nothing and belong to no instance: what an instance that vanished left behind.
+    `pack` are EIPs that are to share the fleet's bandwidth and do not yet; those that are allocated are packed by the
+    next round. `leftover_enis` hold nothing and belong to no instance: what an instance that vanished left behind.
     """
 
     create_group: bool = False
@@ -108,6 +109,7 @@ class Actions:
     bind: tuple[Bind, ...] = ()
     tag_enis: tuple[tuple[int, tuple[str, ...]], ...] = ()
     tag_eips: tuple[str, ...] = ()
+    pack: tuple[str, ...] = ()
     leftover_enis: tuple[str, ...] = ()
     remove: Removal = Removal()
     drift: tuple[Drift, ...] = ()
@@ -129,6 +131,7 @@ class Actions:
                 self.bind,
                 self.tag_enis,
                 self.tag_eips,
+                self.pack,
                 self.leftover_enis,
             )
         )

@@ -55,7 +55,6 @@ class Allocate:
     name: str
     tags: Tags
     new: eips.NewEip
-    package: str = ""
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ def diff(desired: Desired, observed: Observed) -> Actions:
         bind=tuple(addresses.bind),
         tag_enis=tuple(machines.untagged()),
         tag_eips=tuple(addresses.untagged()),
+        pack=tuple(addresses.unpacked()),
         leftover_enis=tuple(eni.id for eni in machines.leftovers),
         remove=_removal(desired, machines, addresses),
         drift=tuple(_drift(desired, machines, addresses)),

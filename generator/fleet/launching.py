@@ -25,7 +25,7 @@ from generator.fleet.names import Place
 from generator.fleet.observe import look
 from generator.fleet.removing import remove_all
 from generator.fleet.running import Batch, Made, Offer, run_instances
-from generator.fleet.work import Queues, collect, tag
+from generator.fleet.work import Queues, collect, parts, tag
 
 # A round that is disturbed (an instance vanishes, an EIP is taken) leads to another one.
 MOST_ROUNDS = 8
@@ -207,7 +207,7 @@ class _Round:
         desired, place = self.desired, need.place
         tags = (*desired.tags_of(self.run), (names.PLACE, str(place)))
         name = f"{desired.prefix}-{place.slot:03}-eth{place.eni}-{place.ip}"
-        return Allocate(place, name, tags, desired.eip, desired.package)
+        return Allocate(place, name, tags, desired.eip)
 
     def _segment(self) -> None:
         outcome = _segment(self.desired, self.run, names.token(self.run, self.queues.name("segment")))
@@ -245,6 +245,9 @@ class _Round:
             self._note([tag(self.desired.region, "eni", ids, (*tags, *more))])
         if self.actions.tag_eips:
             self._note([_tag_eips(self.desired.region, self.actions.tag_eips, tags)])
+        for some in parts(self.actions.pack, eips.MOST_PACKED):
+            token = names.token(self.run, self.queues.name("pack"))
+            self._note([_pack(self.desired.region, self.desired.package, some, token)])
 
 
 def stretches(slots: Sequence[int], ways: int) -> list[tuple[int, int]]:
@@ -306,6 +309,11 @@ def _segment(desired: Desired, run: str, token: str) -> Any:
 @DBOS.step(name="tag-eips")
 def _tag_eips(region: str, ids: Sequence[str], tags: tuple[tuple[str, str], ...]) -> Failure | None:
     return attempt(lambda: eips.tag(process().cloud(region), ids, tags)).failure
+
+
+@DBOS.step(name="pack")
+def _pack(region: str, package: str, ids: Sequence[str], token: str) -> Failure | None:
+    return attempt(lambda: eips.pack(process().cloud(region), package, ids, token=token)).failure
 
 
 def _less_is_wanted(desired: Desired, last: Actions) -> Failure:

@@ -228,6 +228,12 @@ class Addresses:
             if eip.segment and eip.id not in self.desired.eip_ids and dict(eip.tags).get(names.FLEET) is None:
                 yield eip.id
 
+    def unpacked(self) -> Iterator[str]:
+        """Yield EIPs that share no bandwidth yet and are to."""
+        for eip in self.eips.values():
+            if self.desired.package and not eip.package and eip.id not in self.desired.eip_ids:
+                yield eip.id
+
     def beyond(self) -> Iterator[tuple[Eip, str, str]]:
         """Yield EIPs on private IPs of the fleet that should have none, with ENI and private IP."""
         wanted = {

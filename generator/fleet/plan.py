@@ -131,8 +131,9 @@ def _eips(desired: Desired, actions: Actions) -> Iterator[Call]:
     else:
         yield Call("AllocateEipAddress", new, f"{counted(new, 'EIP')}: {kind}")
     if desired.package:
-        packed = _parts(new, eips_api.MOST_PACKED)
-        yield Call("AddCommonBandwidthPackageIps", packed, f"{counted(new, 'EIP')} into {desired.package}")
+        packed = new + len(actions.pack)
+        calls = _parts(packed, eips_api.MOST_PACKED)
+        yield Call("AddCommonBandwidthPackageIps", calls, f"{counted(packed, 'EIP')} into {desired.package}")
     bound = new + len(actions.bind)
     yield Call("AssociateEipAddress", bound, f"{counted(bound, 'EIP')} with a private IP each, in NAT mode")
     tagged = _parts(len(actions.tag_eips), eips_api.MOST_TAGGED)

@@ -219,6 +219,19 @@ def test_contiguous_eips_are_one_allocation(cloud: Cloud, tmp_path: Path) -> Non
     assert go(spec, tmp_path).writes == 0
 
 
+def test_eips_share_the_bandwidth_of_a_package(cloud: Cloud, tmp_path: Path) -> None:
+    made = cloud.eip("CreateCommonBandwidthPackage", region_id=REGION, bandwidth=100)
+    package = made.bandwidth_package_id
+    go(spec_of(), tmp_path)
+    packed = spec_of(count=4, eips={"bandwidth_package": package})
+    report = go(packed, tmp_path)
+    assert_exact(cloud, packed)
+    assert {eip.package for eip in region_of(cloud).all(Eip)} == {package}
+    # 5 more EIPs by two calls each; RunInstances, tags; 15 EIPs in two calls, then the 5 in one.
+    assert report.writes == 5 * 2 + 2 + 2 + 1
+    assert go(packed, tmp_path).writes == 0
+
+
 def test_a_security_group_is_made_with_the_rules_of_the_file_alone(cloud: Cloud, tmp_path: Path) -> None:
     rules = [{"protocol": "tcp", "ports": "22", "cidr": "203.0.113.0/24"}, {"protocol": "icmp", "cidr": "0.0.0.0/0"}]
     go(spec_of(security_group={"rules": rules}, count=1), tmp_path)
