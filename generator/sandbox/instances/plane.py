@@ -7,6 +7,7 @@ Each instance has a thread of its own besides, for what takes seconds: booting, 
 from __future__ import annotations
 
 import base64
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -354,7 +355,9 @@ class DataPlane:
     def _report(self, tell: Callable[[Reports], None]) -> None:
         reports, later = self.reports, self.later
         if reports is not None and later is not None:
-            later(lambda: tell(reports))
+            # Its loop is closed once the sandbox ends, and nobody is there to be told.
+            with contextlib.suppress(RuntimeError):
+                later(lambda: tell(reports))
 
 
 def identity(region: str, instance: Instance, public_keys: Mapping[str, str]) -> wire.Identity:
