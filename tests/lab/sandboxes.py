@@ -157,15 +157,16 @@ def machine() -> dict[str, str]:
     return {command: re.sub(r"expires \d+sec", "", said) for command, said in found.items()}
 
 
-def traces(home: Home, patience: float = 3) -> set[str]:
-    """Return what a sandbox has on the machine outside its folder; what is going away has seconds for it."""
-    end = time.monotonic() + patience
-    while (found := _traces(home)) and time.monotonic() < end:
+def left(home: Home) -> set[str]:
+    """Return what a sandbox that has ended has on the machine; what is going away has a moment for it."""
+    end = time.monotonic() + 3
+    while (found := traces(home)) and time.monotonic() < end:
         time.sleep(0.1)
     return found
 
 
-def _traces(home: Home) -> set[str]:
+def traces(home: Home) -> set[str]:
+    """Return what a sandbox has on the machine outside its folder."""
     marks = (home.prefix, os.fspath(home.folder.resolve()))
     places = [Path("/run/netns"), Path("/run/multieip/fabrics"), Path("/var/tmp"), Path("/run/systemd/nspawn")]
     found = {os.fspath(path) for place in places for path in place.glob(f"*{home.prefix}*")}

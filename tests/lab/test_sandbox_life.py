@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.lab.sandboxes import GoldenSandbox, machine, traces
+from tests.lab.sandboxes import GoldenSandbox, left, machine, traces
 
 NewSandbox = Callable[[str], GoldenSandbox]
 
@@ -44,7 +44,7 @@ def test_down_leaves_nothing_on_the_machine(new_sandbox: NewSandbox, verbs: list
     assert machine() == before
     for verb in verbs:
         getattr(sandbox, verb)()
-    assert traces(sandbox.home) == set()
+    assert left(sandbox.home) == set()
     assert machine() == before
 
 

@@ -15,7 +15,7 @@ import pytest
 from generator.run import find
 from generator.sandbox.fabric import netns
 from generator.sandbox.fabric.netns import Namespace
-from tests.lab.sandboxes import GoldenSandbox, Machines, machine, traces
+from tests.lab.sandboxes import GoldenSandbox, Machines, left, machine, traces
 
 pytestmark = pytest.mark.skipif(find("slirp4netns") is None, reason="needs slirp4netns: apt-get install slirp4netns")
 
@@ -29,7 +29,7 @@ import json, socket
 from concurrent.futures import ThreadPoolExecutor
 def ask(host):
     try:
-        with socket.create_connection((host, {port}), 3) as connection:
+        with socket.create_connection((host, {port}), 1.5) as connection:
             return connection.recv(64).decode().strip()
     except OSError as error:
         return type(error).__name__
@@ -111,11 +111,11 @@ def _in_and_out(sandbox: GoldenSandbox) -> None:
 
     assert any("slirp4netns" in trace for trace in traces(sandbox.home))
     sandbox.kill()
-    region.until(lambda: not any("slirp4netns" in trace for trace in traces(sandbox.home, 0)))
+    region.until(lambda: not any("slirp4netns" in trace for trace in traces(sandbox.home)))
     sandbox.up("--no-uplink")
     region.assert_answers(eips)
     assert "outside" not in " ".join(greetings(region, instance))
     assert region.command(instance, f"getent ahostsv4 {NAME}")[0] == 2
     sandbox.down()
-    assert traces(sandbox.home) == set()
+    assert left(sandbox.home) == set()
     assert machine() == before
