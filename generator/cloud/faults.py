@@ -32,7 +32,8 @@ class Fault(Enum):
 class ApiRefusedError(CloudRefusedError):
     """The API refused a call for good; `code` is its error code, `fault` what that means."""
 
-    def __init__(self, message: str, *, code: str, hint: str = "", fault: Fault = Fault.REFUSED) -> None:
+    # A step's error is kept and read back, which calls this with the message alone and then sets the rest.
+    def __init__(self, message: str, *, code: str = "", hint: str = "", fault: Fault = Fault.REFUSED) -> None:
         super().__init__(message, hint=hint)
         self.code = code
         self.fault = fault

@@ -23,6 +23,17 @@ from generator.fleet.names import Place
 BINDING = 1.0
 
 
+# What a person is told is done when a call of an API is.
+PHASES = {
+    "RunInstances": "instances run",
+    "AllocateEipAddress": "EIPs allocated",
+    "AssociateEipAddress": "EIPs associated",
+    "UnassociateEipAddress": "EIPs unassociated",
+    "ReleaseEipAddress": "EIPs released",
+    "DeleteNetworkInterface": "ENIs deleted",
+}
+
+
 @dataclass(frozen=True)
 class Failure:
     """Why something was not done; `fatal` ends the run, the rest is tried anew in its next round."""

@@ -7,15 +7,18 @@ client tokens, so that what was carried out is not carried out again. One proces
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from generator.cloud.client import Cloud, Conduct, Observer, Pace
 from generator.errors import MultieipError
+from generator.fleet.calls import PHASES
 from generator.fleet.progress import Progress
 from generator.fleet.quotas import QUOTAS, WINDOW, Quota
 from generator.fleet.state import Home
@@ -55,6 +58,7 @@ class Process:
     progress: Progress
     quotas: Mapping[str, Quota]
     _clouds: dict[str, Cloud] = field(default_factory=dict)
+    _counted: set[str] = field(default_factory=set)
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
     def cloud(self, region: str) -> Cloud:
@@ -63,6 +67,16 @@ class Process:
             if region not in self._clouds:
                 self._clouds[region] = Cloud(region, self.pace, self.conduct)
             return self._clouds[region]
+
+    def count(self, batch: str, api: str, calls: int = 1) -> None:
+        """Count calls of a batch that this process made, for whoever watches."""
+        if api in PHASES and self.progress.advance(PHASES[api], calls):
+            self._counted.add(batch)
+
+    def count_once(self, batch: str, api: str, calls: int) -> None:
+        """Count all calls of a batch that was made by another process, or before this one."""
+        if batch not in self._counted:
+            self.count(batch, api, calls)
 
     @property
     def poll(self) -> float:
@@ -103,7 +117,7 @@ class Engine:
 
         with SetWorkflowID(run):
             handle = DBOS.enqueue_workflow(RUNS, workflow, *inputs)
-        return handle.get_result(polling_interval_sec=self.process.poll)
+        return self._result(handle)
 
     def drain(self, run: str) -> None:
         """Wait for calls of a run that are under way, so that what they make is known."""
@@ -118,7 +132,21 @@ class Engine:
         """Wait for a workflow that is there already, and return its result."""
         from dbos import DBOS  # noqa: PLC0415
 
-        return DBOS.retrieve_workflow(run).get_result(polling_interval_sec=self.process.poll)
+        return self._result(DBOS.retrieve_workflow(run))
+
+    def _result(self, handle: Any) -> Any:
+        """Return a workflow's result. Another thread asks for it: an interrupt in the middle of a query would leave the
+        database locked, and nothing could be kept any more."""
+        found: Future[Any] = Future()
+
+        def ask() -> None:
+            try:
+                found.set_result(handle.get_result(polling_interval_sec=self.process.poll))
+            except BaseException as error:
+                found.set_exception(error)
+
+        threading.Thread(target=ask, name="result", daemon=True).start()
+        return found.result()
 
 
 @dataclass(frozen=True)
@@ -189,6 +217,8 @@ def _start(  # noqa: PLR0917 - what _launched knows
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
     try:
+        if settings.database is None:
+            _write_ahead(url)
         DBOS.migrate(url)
         found = _prepare(url, fleet, region, settings, shared.poll, busy)
         kept = tuple(one for one in found if keep(one))
@@ -209,7 +239,7 @@ def _start(  # noqa: PLR0917 - what _launched knows
             }
         )
         DBOS.launch()
-    except (SQLAlchemyError, engine_errors.DBOSException) as error:
+    except (SQLAlchemyError, sqlite3.Error, engine_errors.DBOSException) as error:
         # Its text may have the URL, and that a password.
         raise MultieipError(
             f"the engine's state cannot be used ({type(error).__name__})",
@@ -218,6 +248,12 @@ def _start(  # noqa: PLR0917 - what _launched knows
             else f"remove the state folder of {fleet}: the next launch finds by tags what there is",
         ) from None
     return kept
+
+
+def _write_ahead(url: str) -> None:
+    """Have SQLite write ahead: those who read then hold nobody up who writes. The file remembers it."""
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as database:
+        database.execute("PRAGMA journal_mode = WAL")
 
 
 def _prepare(  # noqa: PLR0917 - what _start knows

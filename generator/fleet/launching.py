@@ -17,7 +17,7 @@ from generator.cloud.instances import MOST
 from generator.errors import ExitCode
 from generator.fleet import names
 from generator.fleet.actions import Actions, AddEni, Need, Target
-from generator.fleet.calls import Allocate, Assign, Associate, Attach, Failure, attempt
+from generator.fleet.calls import PHASES, Allocate, Assign, Associate, Attach, Failure, attempt
 from generator.fleet.desired import Desired
 from generator.fleet.diff import diff
 from generator.fleet.engine import process, queue
@@ -30,7 +30,9 @@ from generator.fleet.work import Queues, collect, parts, tag
 # A round that is disturbed (an instance vanishes, an EIP is taken) leads to another one.
 MOST_ROUNDS = 8
 
-INSTANCES, ALLOCATED, ASSOCIATED = "instances run", "EIPs allocated", "EIPs associated"
+INSTANCES, ALLOCATED, ASSOCIATED = (
+    PHASES[api] for api in ("RunInstances", "AllocateEipAddress", "AssociateEipAddress")
+)
 
 
 @dataclass(frozen=True)
@@ -143,10 +145,11 @@ class _Round:
 
     def _made(self) -> None:
         """Wait for the next batch of instances, and take note of its private IPs."""
-        made: Made = self._instances.pop(0).get_result(polling_interval_sec=process().poll)
+        handle = self._instances.pop(0)
+        made: Made = handle.get_result(polling_interval_sec=process().poll)
         self._targets |= dict(made.targets)
         self.sold_out = (*self.sold_out, *made.sold_out)
-        process().progress.advance(INSTANCES, made.running)
+        process().count_once(handle.get_workflow_id(), "RunInstances", made.running)
         self._note([made.failure])
         # No stock for some: what is there is finished before the run says so.
         self.failure = self.failure or made.failure
@@ -180,7 +183,7 @@ class _Round:
         for place, eip, target in self._pairs(allocated, known):
             if found := self._target(place, target):
                 waiting.append(Associate(eip, found.eni, found.ip))
-            if len(waiting) == process().quotas["AssociateEipAddress"].batch:
+            if len(waiting) == self.queues.sizes["AssociateEipAddress"]:
                 batches.append(self.queues.add("AssociateEipAddress", waiting))
                 waiting = []
         if waiting:
@@ -188,7 +191,7 @@ class _Round:
         progress.end(ALLOCATED)
         while self._instances:
             self._made()
-        self._note(outcome.failure for _, outcome in collect(self.queues, batches, ASSOCIATED))
+        self._note(outcome.failure for _, outcome in collect(self.queues, batches))
         progress.end(ASSOCIATED)
 
     def _pairs(
@@ -197,7 +200,7 @@ class _Round:
         """Yield EIPs that are there, then those that come, each with its place."""
         for bind in self.actions.bind:
             yield bind.place, bind.eip, bind.target
-        for item, outcome in collect(self.queues, allocated, ALLOCATED):
+        for item, outcome in collect(self.queues, allocated):
             if outcome.failure:
                 self._note([replace(outcome.failure, fatal=True)])
             else:

@@ -40,13 +40,14 @@ class Progress:
             elif total:
                 self._phases[phase] = _Phase(total)
 
-    def advance(self, phase: str, count: int = 1) -> None:
-        """Count things that are done."""
+    def advance(self, phase: str, count: int = 1) -> bool:
+        """Count things that are done, and return whether the phase is under way."""
         with self._guard:
             if phase not in self._phases:
-                return
+                return False
             self._phases[phase].done += count
-            self._show(phase)
+            self._show()
+            return True
 
     def end(self, phase: str) -> None:
         """End a phase and say how it went."""
@@ -73,7 +74,7 @@ class Progress:
         seconds = self._seconds(phase)
         return f", {phase.done * 60 / seconds:.0f}/min" if seconds > 1 and phase.done > 1 else ""
 
-    def _show(self, phase: str) -> None:
+    def _show(self) -> None:
         now = time.monotonic()
         if self._quiet or not sys.stderr.isatty() or now - self._shown < _EVERY:
             return

@@ -13,7 +13,7 @@ from generator.cloud.client import Cloud
 from generator.errors import ExitCode
 from generator.fleet import names
 from generator.fleet.actions import Removal
-from generator.fleet.calls import Failure, Outcome, attempt
+from generator.fleet.calls import PHASES, Failure, Outcome, attempt
 from generator.fleet.diff import everything
 from generator.fleet.engine import process
 from generator.fleet.observe import look_at_all
@@ -23,7 +23,9 @@ from generator.fleet.work import Queues, collect, parts
 MOST_ROUNDS = 5
 # Seconds of the cloud's clock that an instance may take until it is gone.
 MOST_RELEASING = 600.0
-UNBOUND, RELEASED, DELETED = "EIPs unassociated", "EIPs released", "ENIs deleted"
+UNBOUND, RELEASED, DELETED = (
+    PHASES[api] for api in ("UnassociateEipAddress", "ReleaseEipAddress", "DeleteNetworkInterface")
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def remove_all(queues: Queues, gone: Removal) -> Failure | None:
         failure = failure or _unassign(queues.region, eni, addresses)
     if failure is None:
         process().progress.begin(DELETED, len(gone.enis))
-        failure = _first(queues.do("DeleteNetworkInterface", gone.enis, DELETED))
+        failure = _first(queues.do("DeleteNetworkInterface", gone.enis))
         process().progress.end(DELETED)
     for group in gone.groups:
         failure = failure or _delete_group(queues.region, group)
@@ -99,7 +101,7 @@ def _eips(queues: Queues, gone: Removal) -> Failure | None:
     releases = queues.add_all("ReleaseEipAddress", [eip for eip in gone.release if eip not in bound])
     wanted, free, failure = set(gone.release), [], None
     for batch in queues.add_all("UnassociateEipAddress", gone.unassociate):
-        for eip, outcome in collect(queues, [batch], UNBOUND):
+        for eip, outcome in collect(queues, [batch]):
             failure = failure or outcome.failure
             if outcome.failure is None and eip in wanted:
                 free.append(eip)
@@ -108,7 +110,7 @@ def _eips(queues: Queues, gone: Removal) -> Failure | None:
         releases += queues.add_all("ReleaseEipAddress", free)
         free = []
     progress.end(UNBOUND)
-    failure = _first(collect(queues, releases, RELEASED))
+    failure = _first(collect(queues, releases))
     progress.end(RELEASED)
     for segment in gone.segments:
         failure = failure or _release_segment(queues.region, segment, names.token(queues.run, segment))

@@ -68,13 +68,14 @@ def run_instances(desired: Desired, run: str, batch: Batch) -> Made:
     found = _await(desired.region, [one for one, _ in ids]) if ids else Found()
     gone = {offer for one, offer in ids if one in found.gone}
     machines = Machines(desired, found.observed(desired))
+    process().count(str(DBOS.workflow_id), "RunInstances", len(machines.by_slot))
     failure = _tag(desired, run, machines)
     if failure is None and left:
         failure = _none_left(desired, first, left)
     return Made(tuple(_targets(desired, machines)), len(machines.by_slot), (*sold_out, *sorted(gone)), failure)
 
 
-@DBOS.step(name="run")
+@DBOS.step(name="order")
 def _run(  # noqa: PLR0917 - a step takes all that decides its call
     desired: Desired, run: str, batch: Batch, first: int, amount: int, offer: Offer, token: str
 ) -> Outcome:

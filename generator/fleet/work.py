@@ -26,12 +26,14 @@ def calls(region: str, api: str, items: Sequence[Any]) -> list[Outcome]:
     return _calls(region, api, items, str(DBOS.workflow_id))
 
 
-@DBOS.step(name="calls")
+@DBOS.step(name="batch")
 def _calls(region: str, api: str, items: Sequence[Any], workflow: str) -> list[Outcome]:
     cloud, outcomes = process().cloud(region), []
     for number, item in enumerate(items):
         outcome = attempt(lambda item=item, number=number: CALLS[api](cloud, item, names.token(workflow, number)))  # type: ignore[misc]
         outcomes.append(outcome)
+        if outcome.failure is None:
+            process().count(workflow, api)
         if outcome.failure and outcome.failure.fatal:
             break
     return outcomes
@@ -47,13 +49,22 @@ def parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 class Batch:
     """A batch that was enqueued. `outcomes` waits for it."""
 
+    api: str
     items: Sequence[Any]
     handle: Any
 
     def outcomes(self) -> list[tuple[Any, Outcome]]:
         """Return each item with what became of it; those after a failure for good were not tried."""
         found = self.handle.get_result(polling_interval_sec=process().poll)
+        done = sum(outcome.failure is None for outcome in found)
+        process().count_once(self.handle.get_workflow_id(), self.api, done)
         return list(zip(self.items, found, strict=False))
+
+
+@DBOS.step(name="sizes")
+def _sizes() -> dict[str, int]:
+    """Return the sizes of batches. They are kept: a run that goes on under other quotas must divide its calls alike."""
+    return {api: quota.batch for api, quota in process().quotas.items()}
 
 
 class Queues:
@@ -61,6 +72,7 @@ class Queues:
 
     def __init__(self, run: str, region: str) -> None:
         self.run, self.region = run, region
+        self.sizes = _sizes()
         self._numbers: dict[str, int] = {}
 
     def name(self, what: str) -> str:
@@ -71,15 +83,15 @@ class Queues:
     def add(self, api: str, items: Sequence[Any]) -> Batch:
         """Enqueue one batch."""
         with SetWorkflowID(self.name(api)):
-            return Batch(items, DBOS.enqueue_workflow(queue(api, self.region), calls, self.region, api, items))
+            return Batch(api, items, DBOS.enqueue_workflow(queue(api, self.region), calls, self.region, api, items))
 
     def add_all(self, api: str, items: Sequence[Any]) -> list[Batch]:
         """Enqueue items in batches as large as the API's quota is divided into."""
-        return [self.add(api, part) for part in parts(items, process().quotas[api].batch)]
+        return [self.add(api, part) for part in parts(items, self.sizes[api])]
 
-    def do(self, api: str, items: Sequence[Any], phase: str = "") -> Iterator[tuple[Any, Outcome]]:
+    def do(self, api: str, items: Sequence[Any]) -> Iterator[tuple[Any, Outcome]]:
         """Enqueue items, and yield each with what became of it, in order. The first failure for good ends it."""
-        yield from collect(self, self.add_all(api, items), phase)
+        yield from collect(self, self.add_all(api, items))
 
     def end(self) -> None:
         """Take back what was enqueued and has not begun."""
@@ -87,7 +99,7 @@ class Queues:
         DBOS.cancel_workflows([one.workflow_id for one in waiting if one.workflow_id != self.run])
 
 
-def collect(queues: Queues, batches: Iterable[Batch], phase: str = "") -> Iterator[tuple[Any, Outcome]]:
+def collect(queues: Queues, batches: Iterable[Batch]) -> Iterator[tuple[Any, Outcome]]:
     """Yield each item of batches with what became of it. The first failure for good is yielded last."""
     for batch in batches:
         for item, outcome in batch.outcomes():
@@ -95,8 +107,6 @@ def collect(queues: Queues, batches: Iterable[Batch], phase: str = "") -> Iterat
             if outcome.failure and outcome.failure.fatal:
                 queues.end()
                 return
-            if phase and not outcome.failure:
-                process().progress.advance(phase)
 
 
 @DBOS.step(name="tag")

@@ -12,7 +12,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from generator.errors import MultieipError
+from generator.errors import ExitCode, MultieipError
 from generator.spec.fleet import FleetSpec
 
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -56,6 +56,8 @@ def _live(job: Job) -> None:
         log.write(f"multieip: {error.message}\n")
         log.flush()
         os._exit(int(error.exit_code))
+    except KeyboardInterrupt:
+        os._exit(int(ExitCode.INTERRUPTED))
     except BaseException:
         import traceback
 
@@ -67,9 +69,11 @@ def _live(job: Job) -> None:
 
 def _rolled(spec: FleetSpec, job: Job) -> None:
     """Roll a fleet, or go on with a rollout whatever it waits for; exit code 1 when it waits again."""
+    from generator.fleet.launch import default_settings
     from generator.fleet.rollout import rolling
 
-    work = rolling.Work(spec.name, spec.region, job.folder, **job.more)
+    settings = default_settings(database=job.more.get("database"))
+    work = rolling.Work(spec.name, spec.region, job.folder, settings)
     with work.desk() as desk:
         found = desk.history(1)
     if found and not found[0].is_over:
@@ -89,11 +93,11 @@ def start(job: Job) -> BaseProcess:
 
 
 def killed_until_done(
-    job: Job, chance: random.Random, *, kills: Sequence[float], again: Callable[[int], bool] = lambda _: False
+    job: Job, chance: random.Random, *, kills: Sequence[float], again: Callable[[int, str], bool] = lambda *_: False
 ) -> int:
     """Do a job, killing its process after so many seconds each time; return how many were killed before they ended.
 
-    A process that ends with an exit code that `again` takes for temporary is followed by another.
+    A process that ends with an exit code and last words that `again` takes for temporary is followed by another.
     """
     deaths = 0
     for seconds in kills:
@@ -111,7 +115,7 @@ def killed_until_done(
             raise AssertionError(f"it does not end: {said(job)}")
         if process.exitcode == 0:
             return deaths
-        if not again(process.exitcode):
+        if not again(process.exitcode, said(job)):
             raise AssertionError(f"exit code {process.exitcode}: {said(job)}")
         time.sleep(0.05)
     raise AssertionError(f"it does not succeed: {said(job)}")

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from generator.errors import MultieipError
+from generator.errors import ExitCode, MultieipError
 from generator.fleet import state
-from generator.fleet.launch import launch
+from generator.fleet.launch import default_settings, launch
+from generator.fleet.quotas import QUOTAS, Quota
 from generator.sandbox.region.behaviour import Behaviour
 from generator.sandbox.region.clock import Clock
 from generator.sandbox.region.model import Eip, Instance
@@ -70,11 +71,22 @@ def test_an_interrupt_says_what_there_is_and_the_next_launch_goes_on(cloud: Clou
     os.kill(process.pid, signal.SIGINT)
     begun = time.monotonic()
     process.join(15)
-    assert process.exitcode is not None
+    assert process.exitcode == ExitCode.INTERRUPTED
     assert time.monotonic() - begun < 10
     assert "✗ interrupted: " in said(job(cloud, tmp_path))
     assert "of 170 EIPs allocated" in said(job(cloud, tmp_path))
     report = launch(LONG, folder=tmp_path, quiet=True)
+    assert report.resumed
+    assert_exact(cloud, LONG)
+
+
+def test_a_run_goes_on_under_other_quotas_than_it_began_with(cloud: Cloud, tmp_path: Path) -> None:
+    process = start(job(cloud, tmp_path))
+    until_eips(cloud, 20)
+    process.kill()
+    process.join()
+    others = {api: Quota(quota.calls, 7) for api, quota in QUOTAS.items()}
+    report = launch(LONG, folder=tmp_path, quiet=True, settings=default_settings(quotas=others))
     assert report.resumed
     assert_exact(cloud, LONG)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from generator.cloud.faults import ApiRefusedError, Fault, classify, failure
@@ -56,6 +58,12 @@ def test_a_refusal_has_all_that_support_asks_for_in_one_line() -> None:
         "VPC in cn-hangzhou refused AllocateEipAddress: QuotaExceeded.Eip: The message. (RequestId R-1)"
     )
     assert "Quota Center" in error.hint
+
+
+def test_a_refusal_comes_back_whole_from_where_it_is_kept() -> None:
+    error = failure(FakeError("QuotaExceeded.Eip"), "AllocateEipAddress", "VPC", "cn-hangzhou")
+    back = pickle.loads(pickle.dumps(error))
+    assert (type(back), vars(back)) == (type(error), vars(error))
 
 
 def test_no_answer_is_no_refusal() -> None:
