@@ -47,6 +47,7 @@ def register(app: typer.Typer) -> None:
         ("resume", resume),
         ("cancel", cancel),
         ("rollback", rollback),
+        ("work", work),
         ("history", history),
     ):
         group.command(name)(command)
@@ -159,6 +160,24 @@ def rollback(
     if not yes:
         _confirm(f"take the last rollout of {fleet} back?")
     _say(fleet, "rollback", state, engine, json=json)
+
+
+def work(
+    fleet: Fleet,
+    engine: Annotated[
+        str,
+        typer.Option(
+            "--engine", metavar="URL", envvar="MULTIEIP_ENGINE", help="The PostgreSQL that the rollout is in."
+        ),
+    ],
+    state: State = None,
+    json: Events = False,
+) -> None:
+    """Carry out a rollout together with other processes, here or elsewhere, and take over what dead ones left."""
+    from generator.fleet.rollout import rolling  # noqa: PLC0415 - with the engine
+
+    mine = _of(fleet, state, engine, json=json)
+    _finish(mine, rolling.work_along(mine), None, None)
 
 
 def history(  # noqa: PLR0917 - options of a command line

@@ -90,6 +90,7 @@ class Watcher:
     def __init__(self, cloud: Cloud, fleet: Fleet) -> None:
         self.cloud, self.fleet, self.wrong = cloud, fleet, list[str]()
         self.eips = {eip.id for eip in region_of(cloud).all(Eip)}
+        self.instances: set[str] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -115,6 +116,7 @@ class Watcher:
         region, count = region_of(self.cloud), self.fleet.spec.count
         found = region.all(Instance)
         surge = self.fleet.spec.strategy.surge(count)
+        self.instances |= {one.id for one in found}
         wrong = []
         if {eip.id for eip in region.all(Eip)} != self.eips:
             wrong.append("an EIP came or went")

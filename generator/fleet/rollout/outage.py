@@ -39,7 +39,9 @@ class Watch:
     def __enter__(self) -> Self:
         if self._eips:
             self._thread.start()
-            self._until(lambda: all(any(asked.values()) for asked in self._asked.values()), 2 * (self._every + PATIENCE))
+            self._until(
+                lambda: all(any(asked.values()) for asked in self._asked.values()), 2 * (self._every + PATIENCE)
+            )
         return self
 
     def __exit__(

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from generator.fleet.progress import Progress
 from generator.fleet.rollout.desk import RESUME, ROLLBACK, Desk, at_desk, url_of
 from generator.fleet.rollout.plan import Plan, plan
 from generator.fleet.rollout.values import Order, State
+from generator.fleet.rollout.working import Presence, is_anybody_present, new_name
 from generator.spec.fleet import FleetSpec
 
 _BUSY = ("RunInstances", "DetachNetworkInterface", "AssociateEipAddress")
@@ -50,6 +51,14 @@ class Work:
     def how(self) -> Settings:
         """The engine's settings."""
         return self.settings or default_settings()
+
+    def alone(self) -> Work:
+        """Return it for one process of several that share a database: by a name and in a folder of its own."""
+        if self.how.database is None:
+            return self
+        name = new_name(self.fleet)
+        folder = self.home.folder / "workers" / name
+        return dataclasses.replace(self, folder=folder, settings=dataclasses.replace(self.how, executor=name))
 
     @property
     def url(self) -> str:
@@ -141,7 +150,9 @@ def send(work: Work, word: str) -> State | None:
 
 
 def is_attended(work: Work) -> bool:
-    """Return whether a process of this machine works on the fleet."""
+    """Return whether a process works on the fleet: of this machine, or any at a shared database."""
+    if work.how.database:
+        return is_anybody_present(work.how.database, work.fleet)
     try:
         work.home.lock().release()
     except MultieipError:
@@ -153,6 +164,15 @@ def attend(work: Work, run: str, before: State | None) -> State:
     """Carry out a rollout that was begun and stood so `before` somebody said how to go on, as far as it goes."""
     with _open(work, lambda one: one.run == run):
         return _follow(run, work, before)
+
+
+def work_along(work: Work) -> State:
+    """Carry out the last rollout together with others that share its database, until it is over or waits."""
+    with work.desk() as desk:
+        last = desk.last()
+        if last.is_over:
+            raise MultieipError(f"the rollout {last.run} is over", hint="`multieip rollout start` begins another one")
+    return attend(work, last.run, None)
 
 
 def _back(work: Work, run: str) -> State:
@@ -174,6 +194,7 @@ def _open(work: Work, keep: Callable[[Unfinished], bool]) -> Iterator[tuple[Unfi
     from generator.fleet.rollout import waves  # noqa: F401, PLC0415 - importing it is what makes workflows known
     from generator.fleet.rollout.replacing import REPLACEMENTS, WORKERS  # noqa: PLC0415
 
+    work = work.alone()
     calls, progress = call_log(work.home), Progress(work.how.pace.factor, quiet=True)
     with work.desk():
         client = DBOSClient(system_database_url=work.url, application_name=APPLICATION)
@@ -185,9 +206,18 @@ def _open(work: Work, keep: Callable[[Unfinished], bool]) -> Iterator[tuple[Unfi
         )
         client.destroy()
     try:
-        with opened(
-            work.home, work.region, settings=work.how, observer=calls, progress=progress, keep=keep, busy=_BUSY
-        ) as (_, left):
+        with ExitStack() as stack:
+            presence = None
+            if work.how.database and work.how.executor:
+                # Before the engine has work of this process, so that nobody takes it for a dead one's.
+                presence = stack.enter_context(Presence(work.how.database, work.how.executor))
+            _, left = stack.enter_context(
+                opened(
+                    work.home, work.region, settings=work.how, observer=calls, progress=progress, keep=keep, busy=_BUSY
+                )
+            )
+            if presence:
+                stack.enter_context(presence.taking_over())
             yield left
     finally:
         calls.close()
