@@ -51,15 +51,15 @@ doctor: $(VENV)/.installed ## Show what this machine has and lacks
 test: $(VENV)/.installed system test-system ## Run the tests; those of the guest need root and are skipped aloud without
 	@# Two at a time, but for the lab: it goes by the clock. 5 is "nothing to run", as of --last-failed.
 	@status=0; \
-	$(BIN)/pytest -n 2 --dist loadfile -m 'not lab and not vm' $(ARGS) || [ $$? -eq 5 ] || status=1; \
-	$(BIN)/pytest -m 'lab and not vm' $(ARGS) || [ $$? -eq 5 ] || status=1; \
+	$(BIN)/pytest -n 2 --dist loadfile -m 'not lab and not vm and not demo' $(ARGS) || [ $$? -eq 5 ] || status=1; \
+	$(BIN)/pytest -m 'lab and not vm and not demo' $(ARGS) || [ $$? -eq 5 ] || status=1; \
 	exit $$status
 
 test-chaos: $(VENV)/.installed system test-system ## Kill launches and removals at random, 200 times (minutes)
 	MULTIEIP_CHAOS_RUNS=200 $(BIN)/pytest tests/sandbox/test_fleet_chaos.py $(ARGS)
 
-test-vm: $(VENV)/.installed system test-system ## Run the tests that build and boot virtual machines (minutes)
-	$(BIN)/pytest -m vm $(ARGS)
+test-vm: $(VENV)/.installed system test-system ## Run the tests that take minutes each: virtual machines, the demo
+	$(BIN)/pytest -m 'vm or demo' $(ARGS)
 
 lint: $(VENV)/.installed test-system ## ruff, mypy --strict, shellcheck
 	$(BIN)/ruff check .
