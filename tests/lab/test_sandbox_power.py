@@ -59,7 +59,7 @@ def _traces(sandbox: GoldenSandbox, instance: str) -> list[str]:
     """Return what there is of an instance: its namespace, its folder, its control groups, its processes."""
     name = f"{sandbox.home.prefix}-{instance}"
     found = [path for path in (Path("/run/netns", name), sandbox.folder / "instances" / instance) if path.exists()]
-    found += [path for path in Path("/sys/fs/cgroup").glob(f"**/{name}") if path.is_dir()]
+    found += [path for pattern in (name, f"*/{name}") for path in Path("/sys/fs/cgroup").glob(pattern)]
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             told = process.read_bytes()
