@@ -243,7 +243,7 @@ def _environment(folder: Path) -> tuple[Any, dict[str, str]]:
     from generator.sandbox.settings import KEYS, Home, environment  # noqa: PLC0415
 
     running = local.need(Home(folder))
-    return running, environment(running["url"], running["region"], KEYS)
+    return running, environment(running["url"], running["region"], KEYS, running["speed"])
 
 
 def shell(instance: Instance, folder: Dir = Path(FOLDER)) -> None:

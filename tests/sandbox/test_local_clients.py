@@ -79,7 +79,8 @@ def test_a_real_key_of_the_caller_never_reaches_a_command(sandbox: Sandbox) -> N
     done = sandbox.run("env", env=LEADING | {"KEPT": "by the way"})
     assert SECRET not in done.stdout
     assert "KEPT=by the way\n" in done.stdout
-    assert f"MULTIEIP_ECS_ENDPOINT={sandbox.status()['url']}\n" in done.stdout
+    assert f"MULTIEIP_ENDPOINT={sandbox.status()['url']}\n" in done.stdout
+    assert "MULTIEIP_CLOCK=" in done.stdout
 
 
 def test_a_command_finds_the_region_by_its_environment(sandbox: Sandbox) -> None:
