@@ -168,6 +168,9 @@ class Product:
         except CredentialException as error:
             raise credentials.missing(error) from None
         except TeaException as error:
+            # The SDK wraps it as if no answer had come.
+            if isinstance(inner := getattr(error, "inner_exception", None), CredentialException):
+                raise credentials.missing(inner) from None
             self._observed(request, action, begun, getattr(error, "request_id", None), faults.code(error) or "-")
             raise
         self._observed(request, action, begun, body.request_id, "")

@@ -11,7 +11,7 @@ from generator.fleet.desired import Desired
 from generator.fleet.observe import Observed
 from generator.fleet.preflight import Facts, uses
 from generator.spec.alg import needing_alg
-from generator.spec.findings import Problem, Severity
+from generator.spec.findings import Loc, Problem, Severity
 from generator.spec.fleet import FleetSpec
 from generator.spec.limits import ECS_LIMIT
 
@@ -78,7 +78,8 @@ def problems(
     yield from _group(spec, facts)
     if facts.user_data > ECS_LIMIT:
         message = f"user-data has {facts.user_data:,} bytes, ECS takes {ECS_LIMIT:,}"
-        yield Problem(("user_data",), "user-data-size", message, "bake large files into the image", on_key=True)
+        loc = _loc(spec, "user_data")
+        yield Problem(loc, "user-data-size", message, "bake large files into the image", on_key=True)
     if spec.enis[0].addresses and spec.strategy.surge(spec.count):
         message = (
             "a replacement cannot have the primary private IPs of the instance that it replaces while that is there"
@@ -86,6 +87,11 @@ def problems(
         yield Problem(
             ("enis", 0, "addresses"), "surge", message, "set strategy.max_surge to 0, or list no addresses", "warning"
         )
+
+
+def _loc(spec: FleetSpec, *loc: str | int) -> Loc:
+    """Return a place, or that of `image`, which every file has, when the file leaves the key to its default."""
+    return loc if str(loc[0]) in spec.model_fields_set else ("image",)
 
 
 # Instance types and images
@@ -131,9 +137,11 @@ def _image(spec: FleetSpec, image: Traits, facts: Facts) -> Iterator[Problem]:
     if spec.metadata.tokens == "required" and image.imds != "v2":
         message = f"{image.id} does not say that it works with metadata tokens (ImdsSupport=v2)"
         severity: Severity = "error" if image.imds else "warning"
-        yield Problem(("metadata", "tokens"), "imds", message, _remedy_of_imds(spec), severity)
+        loc = _loc(spec, "metadata", "tokens")
+        yield Problem(loc, "imds", message, _remedy_of_imds(spec), severity, on_key=True)
     if spec.user_data.form != "none" and not image.cloud_init:
-        yield Problem(("user_data",), "cloud-init", f"{image.id} has no cloud-init", "name another image", on_key=True)
+        loc = _loc(spec, "user_data")
+        yield Problem(loc, "cloud-init", f"{image.id} has no cloud-init", "name another image", on_key=True)
     if spec.system_disk.size_gib and spec.system_disk.size_gib < image.size:
         message = f"{image.id} has {image.size} GiB"
         yield Problem(("system_disk", "size_gib"), "disk", message, f"set size_gib to {image.size} at least")
@@ -178,14 +186,14 @@ def _quotas(spec: FleetSpec, desired: Desired, actions: Actions, facts: Facts) -
         if use.is_exceeded:
             in_use = f"{use.in_use or 0:,} in use"
             message = f"{use.more:,} more {use.what} beside {in_use} are more than the {use.limit:,} allowed"
-            yield Problem(("count",), "quota", message, "raise the quota in the Quota Center", on_key=True)
+            yield Problem(("enis",), "quota", message, "raise the quota in the Quota Center", on_key=True)
     new = len(actions.allocate)
     if facts.eips_in_use is not None and new and facts.eips_in_use + new > USUAL_EIPS:
         message = (
             f"{new:,} new EIPs beside {facts.eips_in_use:,} are more than the {USUAL_EIPS} that a new account may have"
         )
         yield Problem(
-            ("eips",), "eip-quota", message, "see in the Quota Center what this one may have", "warning", on_key=True
+            ("enis",), "eip-quota", message, "see in the Quota Center what this one may have", "warning", on_key=True
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,15 @@ def test_verify_without_packets_judges_what_the_api_shows(cloud: Cloud, command:
     assert [check["detail"] for check in json.loads(done.stdout)["checks"] if check["state"] != "ok"] == [
         f"{one['private_ip']} on {one['eni']} has no EIP"
     ]
+
+
+def test_without_credentials_it_is_said_at_once(cloud: Cloud, command: Command, tmp_path: Path) -> None:
+    begun = time.monotonic()
+    none = {"MULTIEIP_ENDPOINT": "", "HOME": str(tmp_path), "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true"}
+    done = multieip("plan", command.file, env=none)
+    assert done.returncode == ExitCode.PREREQUISITE
+    assert "no credentials of Alibaba Cloud" in done.stderr
+    assert time.monotonic() - begun < 60
 
 
 def test_an_echo_is_host_and_port(command: Command) -> None:

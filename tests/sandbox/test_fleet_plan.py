@@ -155,7 +155,7 @@ def test_limits_of_types_stock_room_and_user_data_are_checked(cloud: Cloud) -> N
         ("instance-type", "instance_types.2"),
         ("image-fit", "image"),
         ("addresses", "vswitches"),
-        ("eip-quota", "eips"),
+        ("eip-quota", "enis"),
         ("user-data-size", "user_data"),
         ("stock", "instance_types.2"),
     } <= found
@@ -194,8 +194,9 @@ def test_an_old_image_does_not_go_with_metadata_tokens(cloud: Cloud) -> None:
     (instance,) = cloud.launch()
     image = cloud.do("CreateImage", region_id="cn-hangzhou", instance_id=instance, image_name="old").image_id
     cloud.until(lambda: cloud.do("DescribeImages", region_id="cn-hangzhou", image_id=image).total_count == 1)
-    assert ("imds", "metadata.tokens") in rules(spec_of(image={"id": image}))
-    assert ("imds", "metadata.tokens") not in rules(spec_of(image={"id": image}, metadata={"tokens": "optional"}))
+    assert ("imds", "image") in rules(spec_of(image={"id": image}))
+    assert ("imds", "metadata.tokens") in rules(spec_of(image={"id": image}, metadata={"tokens": "required"}))
+    assert "imds" not in {rule for rule, _ in rules(spec_of(image={"id": image}, metadata={"tokens": "optional"}))}
 
 
 def test_a_group_that_lets_in_sip_or_nothing_for_the_probe_is_warned_of(cloud: Cloud) -> None:
@@ -232,8 +233,8 @@ def test_quotas_are_told_with_what_a_launch_adds(monkeypatch: pytest.MonkeyPatch
         region.launch()
         found = {use.what: (use.in_use, use.more, use.limit) for use in review(spec_of()).uses}
         assert found == {"vCPUs": (2, 6, 7), "ENIs": (1, 6, 50), "EIPs": (0, 15, None)}
-        assert ("quota", "count") in rules(spec_of())
-        assert ("quota", "count") not in rules(spec_of(count=2))
+        assert ("quota", "enis") in rules(spec_of())
+        assert ("quota", "enis") not in rules(spec_of(count=2))
 
 
 def test_eips_and_enis_that_the_file_names_must_be_there_and_free(cloud: Cloud) -> None:
