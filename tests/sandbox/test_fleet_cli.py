@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
-from generator.errors import ExitCode
+from generator.cli.app import APP
+from generator.errors import ExitCode, MultieipError
 from generator.fleet.policy import policy
 from generator.sandbox.api import dispatch
 from generator.sandbox.region.behaviour import Behaviour
@@ -43,9 +45,15 @@ class Command:
         self.file.write_text(yaml.safe_dump(fields, sort_keys=False))
 
     def do(self, verb: str, *arguments: str) -> Done:
-        """Run a verb in a process of its own, whatever its exit code."""
-        more = ("--state", str(self.state)) if verb in ("launch", "destroy", "sweep") else ()
-        return multieip(verb, str(self.file), *arguments, *more)
+        """Run a verb, whatever its exit code: in a process of its own where it opens the engine."""
+        if verb in ("launch", "destroy"):
+            return multieip(verb, str(self.file), *arguments, "--state", str(self.state))
+        done = CliRunner().invoke(APP, [verb, str(self.file), *arguments])
+        code, said = done.exit_code, done.stderr
+        if isinstance(done.exception, MultieipError):
+            code, said = done.exception.exit_code, f"{said}{done.exception}"
+        assert code != ExitCode.FAILED or isinstance(done.exception, MultieipError), done.exception
+        return Done([verb], code, done.stdout, said)
 
     def must(self, verb: str, *arguments: str) -> str:
         """Run a verb that succeeds, and return its output."""

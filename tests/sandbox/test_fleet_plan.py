@@ -63,6 +63,7 @@ def writes(calls: Counter[str]) -> Counter[str]:
     return Counter({name: times for name, times in calls.items() if not name.startswith(READS)})
 
 
+PACKAGE = "cbwp-to-be-made"
 RULES = {"rules": [{"protocol": "tcp", "ports": "22", "cidr": "0.0.0.0/0"}]}
 
 
@@ -74,13 +75,18 @@ RULES = {"rules": [{"protocol": "tcp", "ports": "22", "cidr": "0.0.0.0/0"}]}
         {"security_group": RULES, "enis": [{"private_ips": 3}]},
         {"vswitches": ["vsw-bp1sandboxh", "vsw-bp1sandboxi"], "spread": True},
         {"eips": {"segment": 28}, "count": 2},
+        {"eips": {"bandwidth_package": PACKAGE}},
         {"count": 1, "enis": [{"addresses": ["172.16.9.1", "172.16.9.2"]}, {"addresses": ["172.16.9.8"]}]},
     ],
-    ids=["usual", "many", "own group", "spread", "segment", "addresses"],
+    ids=["usual", "many", "own group", "spread", "segment", "package", "addresses"],
 )
 def test_a_launch_makes_the_calls_that_were_planned(
     cloud: Cloud, calls: Counter[str], tmp_path: Path, more: dict[str, Any]
 ) -> None:
+    if "bandwidth_package" in more.get("eips", {}):
+        package = cloud.eip("CreateCommonBandwidthPackage", region_id=REGION, bandwidth=200).bandwidth_package_id
+        more = {"eips": {"bandwidth_package": package}}
+        calls.clear()
     spec = spec_of(**more)
     before = planned(review(spec))
     assert writes(calls) == {}
