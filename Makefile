@@ -20,7 +20,7 @@ endif
 # Debian's names of what building and boot-testing need, and of what the tests need besides.
 IMAGE_PACKAGES := e2fsprogs fdisk mmdebstrap openssh-client packer python3-venv qemu-system-x86 qemu-utils socat xorriso
 SANDBOX_PACKAGES := dnsmasq-base iproute2 nftables slirp4netns systemd-container
-TEST_PACKAGES := $(SANDBOX_PACKAGES) shellcheck
+TEST_PACKAGES := $(SANDBOX_PACKAGES) chromium postgresql shellcheck
 
 .PHONY: help image demo test test-vm lint format bench disturbances doctor docs clean system system-sandbox test-system
 
@@ -55,8 +55,9 @@ test: $(VENV)/.installed system test-system ## Run the tests; those of the guest
 	$(BIN)/pytest -m 'lab and not vm and not demo' $(ARGS) || [ $$? -eq 5 ] || status=1; \
 	exit $$status
 
-test-chaos: $(VENV)/.installed system test-system ## Kill launches and removals at random, 200 times (minutes)
-	MULTIEIP_CHAOS_RUNS=200 $(BIN)/pytest tests/sandbox/test_fleet_chaos.py $(ARGS)
+test-chaos: $(VENV)/.installed system test-system ## Kill launches, removals and rollouts at random, 200 times (an hour)
+	MULTIEIP_CHAOS_RUNS=200 MULTIEIP_WORKERS_INSTANCES=200 $(BIN)/pytest tests/sandbox/test_fleet_chaos.py \
+		tests/sandbox/test_rollout_chaos.py tests/sandbox/test_rollout_workers.py $(ARGS)
 
 test-vm: $(VENV)/.installed system test-system ## Run the tests that take minutes each: virtual machines, the demo
 	$(BIN)/pytest -m 'vm or demo' $(ARGS)
