@@ -124,7 +124,8 @@ def _told(result: Result | None) -> Any:
         return "Cloud Assistant did not run the script"
     if result.exit_code != 0:
         said = " ".join(result.output.split())[-300:]
-        return f"the script ended as {result.status}: {result.error or said or 'it said nothing'}"
+        # What it said tells more than a code such as ExitCodeNonzero, which every failure has.
+        return f"the script ended as {result.status}: {said or result.error or 'it said nothing'}"
     try:
         return json.loads(zlib.decompress(base64.b64decode(result.output.strip(), validate=True)))
     except (binascii.Error, zlib.error, ValueError):

@@ -87,6 +87,7 @@ class Ran:
     code: int | None
     output: str
     error: str
+    kind: str
 
 
 def run(region: Machines, instance: str, content: str, **more: Any) -> str:
@@ -104,7 +105,13 @@ def ran(region: Machines, invoke: str) -> Ran:
     region.until(lambda: found().invoke_record_status != "Running")
     done = found()
     output = base64.b64decode(done.output or "").decode()
-    return Ran(done.invoke_record_status, done.exit_code, output, done.error_info)
+    return Ran(
+        done.invoke_record_status,
+        done.exit_code,
+        output,
+        done.error_info,
+        f"{done.invocation_status} {done.error_code}",
+    )
 
 
 def test_commands_say_how_they_ended(pair: Pair) -> None:
@@ -114,12 +121,12 @@ def test_commands_say_how_they_ended(pair: Pair) -> None:
     somebody = run(region, one, "id -un; pwd", username="nobody")
     script = run(region, one, "#!/usr/bin/env python3\nprint('ünicode', 6 * 7)\n")
     encoded = run(region, one, base64.b64encode(b"echo $0 | cut -c1-5").decode(), content_encoding="Base64")
-    assert ran(region, fails) == Ran("Failed", 3, "out\nerr\n", "")
-    assert ran(region, somebody) == Ran("Finished", 0, "nobody\n/\n", "")
-    assert ran(region, script) == Ran("Finished", 0, "ünicode 42\n", "")
+    assert ran(region, fails) == Ran("Failed", 3, "out\nerr\n", "", "Failed ExitCodeNonzero")
+    assert ran(region, somebody) == Ran("Finished", 0, "nobody\n/\n", "", "Success ")
+    assert ran(region, script) == Ran("Finished", 0, "ünicode 42\n", "", "Success ")
     assert ran(region, encoded).code == 0
     timed_out = ran(region, endless)
-    assert timed_out.status == "Failed"
+    assert (timed_out.status, timed_out.kind) == ("Failed", "Timeout ExecutionTimeout")
     assert timed_out.output.startswith("before\n")
     assert "10 s" in timed_out.error
     assert region.command(one, "pgrep -f 'sleep 600'")[0] == 1

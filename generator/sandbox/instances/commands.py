@@ -36,5 +36,5 @@ def patience(invocation: Invocation) -> float:
 def result(done: Result, invocation: Invocation) -> CommandResult:
     """Return what the command gave."""
     if done.returncode == _TIMED_OUT:
-        return CommandResult(done.stdout, None, f"it did not end within {invocation.timeout} s")
+        return CommandResult(done.stdout, None, f"it did not end within {invocation.timeout} s", timed_out=True)
     return CommandResult(done.stdout, done.returncode, done.stderr.strip())

@@ -241,4 +241,8 @@ class Account:
 
 def outcome(result: CommandResult) -> str:
     """Return the status of an invocation with this result."""
-    return "Success" if result.exit_code == 0 else "Failed"
+    if result.timed_out:
+        return "Timeout"
+    if result.exit_code is None:
+        return "Error"
+    return "Failed" if result.exit_code else "Success"

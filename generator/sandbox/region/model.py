@@ -321,11 +321,12 @@ class HistoryEvent:
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """What a command gave in an instance; `output` is text, `exit_code` None where it never ran."""
+    """What a command gave in an instance; `output` is text, `exit_code` None where it did not come to one."""
 
     output: str = ""
     exit_code: int | None = 0
     error: str = ""
+    timed_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from generator.sandbox.api.call import Body, Call, action, at_most, between, mat
 from generator.sandbox.api.errors import ApiError
 from generator.sandbox.region.account import outcome
 from generator.sandbox.region.clock import to_seconds
-from generator.sandbox.region.model import Invocation
+from generator.sandbox.region.model import CommandResult, Invocation
 
 # What the SDK's documentation of RunCommand says: of the command before Base64, and of what is kept of its output.
 MOST_CONTENT = 18 * 1024
@@ -177,12 +177,20 @@ def _shown(call: Call, one: Invocation, *, output: bool) -> dict[str, Any]:
         "InvocationStatus": one.status,
         "StartTime": to_seconds(one.created),
         "ExitCode": result.exit_code if result else None,
-        "ErrorCode": "ExecutionException" if result and result.error else "",
+        "ErrorCode": _error_code(result) if result else "",
         "ErrorInfo": result.error if result else "",
         "Output": _encoded(call, kept.decode(errors="replace")) if output else None,
         "Dropped": dropped,
         "Repeats": 1 if result else 0,
     }
+
+
+def _error_code(result: CommandResult) -> str:
+    if result.timed_out:
+        return "ExecutionTimeout"
+    if result.exit_code is None:
+        return "ExecutionException"
+    return "ExitCodeNonzero" if result.exit_code else ""
 
 
 def _encoded(call: Call, text: str) -> str:
