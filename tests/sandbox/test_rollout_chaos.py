@@ -67,11 +67,16 @@ def run(seed: int, folder: Path) -> int:
         lives = [chance.uniform(0.1, LONGEST_LIFE) for _ in range(chance.randint(1, 3))]
         with Watcher(cloud, web) as watcher:
             # A failure (no stock, out of patience) waits for a person, who goes on.
-            deaths = killed_until_done(job, chance, kills=lives, again=lambda code: code == 1)
+            deaths = killed_until_done(job, chance, kills=lives, again=waits)
         watcher.assert_well()
         web.assert_kept()
         assert set(images(cloud)).isdisjoint(web.images)
     return deaths
+
+
+def waits(code: int, said: str) -> bool:
+    """Say whether a rollout waits for a person, who goes on: the cloud was out of stock, or of patience."""
+    return code == 1 and "multieip: failed: " in said.splitlines()[-1]
 
 
 def launched(cloud: Cloud, folder: Path) -> Fleet:
