@@ -102,7 +102,7 @@ def _on_qemu(job: Job) -> Artifact:
         made = work / "output" / catalogue.DISK
         run(["qemu-img", "check", "-q", made], hint=f"the disk that Packer made is damaged; see {job.log}")
         with console.step("recording the image"):
-            record = _artifact(job, base=f"sha256:{checksum}", packer_seconds=built.seconds, disk=made, images={})
+            record = _artifact(job, base=f"sha256:{checksum}", built=built, disk=made, images={})
             return catalogue.add(job.out, record, made)
 
 
@@ -124,7 +124,7 @@ def _on_ecs(job: Job) -> Artifact:
             credentials=credentials.packer_environment(),
         )
     images = dict(pair.split(":", 1) for pair in built.artifact_id.split(","))
-    record = _artifact(job, base=source, packer_seconds=built.seconds, disk=None, images=images, published=False)
+    record = _artifact(job, base=source, built=built, disk=None, images=images, published=False)
     # Recorded before it is published: half an hour of building is not lost to a copy that fails.
     return _published(job.spec, catalogue.add(job.out, record, None))
 
@@ -145,7 +145,7 @@ def _published(spec: ImageSpec, artifact: Artifact) -> Artifact:
     """Publish an image on ECS, or go on with it after a publication that was cut short; record that it is done."""
     from generator.image import publish  # noqa: PLC0415
 
-    publish.publish(spec, artifact.images)
+    publish.publish(spec, artifact.images, cloud_init=artifact.cloud_init)
     return catalogue.update(replace(artifact, published=True))
 
 
@@ -197,7 +197,7 @@ def _artifact(
     job: Job,
     *,
     base: str,
-    packer_seconds: float,
+    built: packer.Built,
     disk: Path | None,
     images: dict[str, str],
     published: bool = True,
@@ -213,10 +213,11 @@ def _artifact(
         base=base,
         built=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - job.begun, 1),
-        packer_seconds=round(packer_seconds, 1),
+        packer_seconds=round(built.seconds, 1),
         size=disk.stat().st_size if disk else 0,
         sha256=sha256_of(disk) if disk else "",
         images=images,
         folder=job.out,
         published=published,
+        cloud_init=built.cloud_init,
     )

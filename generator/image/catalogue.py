@@ -27,7 +27,8 @@ class Artifact:
 
     `inputs` is the digest of all that decides its content; `built` is UTC, ISO 8601; `seconds` the time of the
     whole build and `packer_seconds` Packer's part of it; `images` maps a region to the id of an ECS image.
-    `published` is false while copies, tags and family of images on ECS are still to be done.
+    `published` is false while copies, tags and family of images on ECS are still to be done; `cloud_init` is the
+    image's version of it, empty where an older build did not say.
     `folder` is where the record stands, and not part of it.
     """
 
@@ -47,6 +48,7 @@ class Artifact:
     images: dict[str, str]
     folder: Path
     published: bool = True
+    cloud_init: str = ""
 
     @property
     def disk(self) -> Path | None:

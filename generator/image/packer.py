@@ -41,17 +41,21 @@ _PHASES = (
 # How the builder's SDK tells an error of the API, in the reason that Packer gives for a build that failed.
 _REFUSAL = re.compile(r"ErrorCode: (\S+)\n.*?RequestId:([^\n]*)\nMessage:([^\n]*)", re.DOTALL)
 
+# What the last provisioning step says of the image.
+_CLOUD_INIT = re.compile(r"IMAGE HAS cloud-init ([0-9.]+)")
+
 # A line that names the reason, whatever Packer puts before it.
 _REASON = re.compile(r"ASSERTION FAILED: .*|Error: .*")
 
 
 @dataclass(frozen=True)
 class Built:
-    """What a build brought: Packer's own account of it, and how long Packer ran (seconds)."""
+    """What a build brought: Packer's own account of it, how long Packer ran (seconds), the image's cloud-init."""
 
     artifact_id: str
     files: tuple[str, ...]
     seconds: float
+    cloud_init: str
 
 
 def installed_version() -> Version | None:
@@ -112,7 +116,7 @@ def build(
     seconds = follower.end(failed=code != 0)
     if code != 0:
         raise follower.failure(hint=f"the last lines are above, all of them in {log}")
-    return _artifact(work / "packer-manifest.json", seconds)
+    return _artifact(work / "packer-manifest.json", seconds, follower.cloud_init)
 
 
 def _environment(work: Path) -> dict[str, str]:
@@ -120,7 +124,7 @@ def _environment(work: Path) -> dict[str, str]:
     return {**ENVIRONMENT, "PACKER_CACHE_DIR": os.fspath(work / "packer-cache"), **passed}
 
 
-def _artifact(manifest: Path, seconds: float) -> Built:
+def _artifact(manifest: Path, seconds: float, cloud_init: str) -> Built:
     """Read what the last run made: exit code 0 alone does not mean that there is an artifact."""
     try:
         record = json.loads(manifest.read_bytes())
@@ -132,14 +136,15 @@ def _artifact(manifest: Path, seconds: float) -> Built:
     if len(mine) != 1:
         raise MultieipError(f"Packer's manifest has {len(mine)} artifacts of this run, not one", hint=f"see {manifest}")
     files = tuple(entry["name"] for entry in mine[0].get("files") or ())
-    return Built(mine[0]["artifact_id"], files, seconds)
+    return Built(mine[0]["artifact_id"], files, seconds, cloud_init)
 
 
 @dataclass
 class _Follower:
     """Turns Packer's machine-readable lines into a log and a line for each phase.
 
-    `work` is the last phase that was not the cleaning up after it; `reason` is why the build failed, by its end.
+    `work` is the last phase that was not the cleaning up after it; `reason` is why the build failed, by its end;
+    `cloud_init` is the version that the image has.
     """
 
     write: Callable[[str], object]
@@ -149,6 +154,7 @@ class _Follower:
     phase_begun: float = 0.0
     work: str = ""
     reason: str = ""
+    cloud_init: str = ""
     errors: list[str] = field(default_factory=list)
     tail: list[str] = field(default_factory=list)
 
@@ -163,6 +169,8 @@ class _Follower:
             channel, _, text = text.partition(",")
             text = self._plain(text)
             self._log(text)
+            if found := _CLOUD_INIT.search(text):
+                self.cloud_init = found[1]
             if channel == "say":
                 self._follow(text)
             elif channel == "error":

@@ -19,6 +19,9 @@ from generator.render.packer import image_tags
 from generator.spec.image import Alicloud, ImageSpec
 
 _FAILED = ("CreateFailed", "UnAvailable")
+# https://www.alibabacloud.com/help/en/ecs/user-guide/view-instance-metadata: an image for hardened metadata has at
+# least this version. An older one waits two minutes for metadata that it is refused, and runs no user-data.
+_KNOWS_TOKENS = (23, 2, 2)
 
 
 def source_image(spec: ImageSpec, pace: Pace | None = None) -> str:
@@ -48,12 +51,13 @@ def missing(images: Mapping[str, str]) -> list[str]:
     return [f"{region}:{image}" for region, image in sorted(images.items()) if not ecs_images.find(Ecs(region), image)]
 
 
-def publish(spec: ImageSpec, images: Mapping[str, str], pace: Pace | None = None) -> None:
+def publish(spec: ImageSpec, images: Mapping[str, str], pace: Pace | None = None, *, cloud_init: str) -> None:
     """Make an image and its copies (region → id) usable: available, tagged, fit for hardened metadata, in the family.
 
-    The family comes last, when everything else is right in every region: from then on launches by family get
-    the image. Raises `CloudRefusedError` for an image that failed and what the API refuses, `LeftBehindError`
-    when an image is not available in time.
+    Whether hardened metadata is allowed depends on the image's `cloud_init`, a version. The family comes last, when
+    everything else is right in every region: from then on launches by family get the image. Raises
+    `CloudRefusedError` for an image that failed and what the API refuses, `LeftBehindError` when an image is not
+    available in time.
     """
     regions = {region: Ecs(region, pace) for region in sorted(images)}
     with console.step(f"waiting until {_named(images)} can be used"):
@@ -61,12 +65,19 @@ def publish(spec: ImageSpec, images: Mapping[str, str], pace: Pace | None = None
     with console.step("tagging the image and its copies"):
         for region, ecs in regions.items():
             ecs_images.tag(ecs, ready[region], image_tags(spec))
-            ecs_images.set_imds_v2(ecs, images[region])
+            if knows_tokens(cloud_init):
+                ecs_images.set_imds_v2(ecs, images[region])
     family = alicloud_of(spec).family
     if family:
         with console.step(f"putting the image and its copies into the family {family}"):
             for region, ecs in regions.items():
                 ecs_images.set_family(ecs, images[region], family)
+
+
+def knows_tokens(cloud_init: str) -> bool:
+    """Tell whether a version of cloud-init can ask a metadata service that wants tokens (`HttpTokens=required`)."""
+    numbers = tuple(int(part) for part in cloud_init.split(".") if part)
+    return numbers >= _KNOWS_TOKENS
 
 
 def remove(images: Mapping[str, str], pace: Pace | None = None) -> None:

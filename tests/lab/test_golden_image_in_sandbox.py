@@ -40,7 +40,6 @@ def test_an_instance_of_the_image_that_packer_built_answers_on_all_its_eips(
             region_id=region,
             image_id=image,
             instance_type="ecs.g7.large",
-            http_tokens="required",
             network_interface=[
                 {"InstanceType": "Primary", "VSwitchId": VSWITCH, "SecurityGroupId": GROUP},
                 {"InstanceType": "Secondary", "SecondaryPrivateIpAddressCount": 4},

@@ -84,7 +84,7 @@ def test_a_base_of_another_region_is_refused_before_packer_runs(ecs: FakeEcs, tm
 
 
 def test_copies_are_awaited_and_get_what_the_first_image_has(built: FakeEcs, spec: ImageSpec) -> None:
-    publish.publish(spec, IMAGES, FAST)
+    publish.publish(spec, IMAGES, FAST, cloud_init="23.2.2")
     tags = image_tags(spec)
     assert tags["team"] == "network"
     for region, name in IMAGES.items():
@@ -93,10 +93,19 @@ def test_copies_are_awaited_and_get_what_the_first_image_has(built: FakeEcs, spe
     assert built.snapshots == dict.fromkeys(("s-1", "s-1b", "s-2", "s-3"), tags)
 
 
+@pytest.mark.parametrize("version", ["", "22.4.2", "23.2.1"])
+def test_an_image_whose_cloud_init_knows_no_tokens_stays_without_hardened_metadata(
+    built: FakeEcs, spec: ImageSpec, version: str
+) -> None:
+    publish.publish(spec, IMAGES, FAST, cloud_init=version)
+    assert {built.images[region][name].imds for region, name in IMAGES.items()} == {"v1"}
+    assert built.of("ModifyImageAttribute")
+
+
 def test_nothing_is_changed_before_every_copy_is_there_and_the_family_comes_last(
     built: FakeEcs, spec: ImageSpec
 ) -> None:
-    publish.publish(spec, IMAGES, FAST)
+    publish.publish(spec, IMAGES, FAST, cloud_init="23.2.2")
     order = ["family" if "ImageFamily" in call.parameters else call.action for call in built.calls]
     first_change = next(index for index, what in enumerate(order) if what != "DescribeImages")
     assert "DescribeImages" not in order[first_change:]
@@ -105,7 +114,7 @@ def test_nothing_is_changed_before_every_copy_is_there_and_the_family_comes_last
 
 
 def test_an_image_that_is_available_is_not_looked_at_again(built: FakeEcs, spec: ImageSpec) -> None:
-    publish.publish(spec, IMAGES, FAST)
+    publish.publish(spec, IMAGES, FAST, cloud_init="23.2.2")
     looks = {region: sum(call.region == region for call in built.of("DescribeImages")) for region in IMAGES}
     assert looks == {"cn-hangzhou": 1, "cn-beijing": 4, "ap-southeast-1": 7}
 
@@ -113,7 +122,7 @@ def test_an_image_that_is_available_is_not_looked_at_again(built: FakeEcs, spec:
 def test_a_copy_that_is_not_listed_yet_is_waited_for(ecs: FakeEcs, spec: ImageSpec) -> None:
     ecs.add("cn-hangzhou", "m-1")
     with pytest.raises(CloudRefusedError, match="no image m-2 in cn-beijing"):
-        publish.publish(spec, {"cn-hangzhou": "m-1", "cn-beijing": "m-2"}, FAST)
+        publish.publish(spec, {"cn-hangzhou": "m-1", "cn-beijing": "m-2"}, FAST, cloud_init="23.2.2")
     assert len([call for call in ecs.of("DescribeImages") if call.region == "cn-beijing"]) > 3
     assert ecs.of("ModifyImageAttribute") == []
 
@@ -122,14 +131,14 @@ def test_a_copy_that_is_not_listed_yet_is_waited_for(ecs: FakeEcs, spec: ImageSp
 def test_a_copy_that_failed_is_named_with_region_and_id(built: FakeEcs, spec: ImageSpec, status: str) -> None:
     built.add("cn-beijing", "m-2", polls=2, ends=status)
     with pytest.raises(CloudRefusedError, match=f"cn-beijing:m-2 is {status}"):
-        publish.publish(spec, IMAGES, FAST)
+        publish.publish(spec, IMAGES, FAST, cloud_init="23.2.2")
     assert built.images["cn-hangzhou"]["m-1"].family == ""
 
 
 def test_waiting_has_an_end_and_says_how_to_go_on(built: FakeEcs, spec: ImageSpec) -> None:
     built.add("cn-beijing", "m-2", polls=100_000)
     with pytest.raises(LeftBehindError, match=r"^cn-beijing:m-2 did not become available") as caught:
-        publish.publish(spec, IMAGES, Pace(poll=0.01, available=0.3))
+        publish.publish(spec, IMAGES, Pace(poll=0.01, available=3), cloud_init="23.2.2")
     assert caught.value.exit_code == ExitCode.TIMEOUT
     assert "run the same command again" in caught.value.hint
 
@@ -137,13 +146,13 @@ def test_waiting_has_an_end_and_says_how_to_go_on(built: FakeEcs, spec: ImageSpe
 def test_a_publication_that_was_cut_short_is_completed_by_another(built: FakeEcs, spec: ImageSpec) -> None:
     built.fail("ModifyImageAttribute", FORBIDDEN)
     with pytest.raises(CloudRefusedError):
-        publish.publish(spec, IMAGES, FAST)
-    publish.publish(spec, IMAGES, FAST)
+        publish.publish(spec, IMAGES, FAST, cloud_init="23.2.2")
+    publish.publish(spec, IMAGES, FAST, cloud_init="23.2.2")
     assert {built.images[region][name].family for region, name in IMAGES.items()} == {"multieip-web"}
 
 
 def test_progress_is_told_when_it_changes(built: FakeEcs, spec: ImageSpec, capsys: pytest.CaptureFixture[str]) -> None:
-    publish.publish(spec, IMAGES, FAST)
+    publish.publish(spec, IMAGES, FAST, cloud_init="23.2.2")
     said = capsys.readouterr()
     assert said.out == ""
     assert [line.strip() for line in said.err.splitlines() if line.startswith("  cn-beijing")] == [
@@ -171,7 +180,7 @@ def test_progress_is_told_when_it_changes(built: FakeEcs, spec: ImageSpec, capsy
 @pytest.mark.parametrize("action", ["DescribeImages", "TagResources", "ModifyImageAttribute"])
 def test_what_passes_is_tried_again(built: FakeEcs, spec: ImageSpec, action: str, fault: Fault) -> None:
     built.fail(action, fault, fault)
-    publish.publish(spec, IMAGES, FAST)
+    publish.publish(spec, IMAGES, FAST, cloud_init="23.2.2")
     assert {built.images[region][name].family for region, name in IMAGES.items()} == {"multieip-web"}
     assert built.faults[action] == []
 
@@ -265,7 +274,7 @@ def test_real_credentials_never_reach_an_endpoint_on_this_machine(
 ) -> None:
     for name in ("ALICLOUD_ACCESS_KEY", "ALICLOUD_SECRET_KEY", "SECURITY_TOKEN"):
         monkeypatch.setenv(name, f"real-{name}")
-    publish.publish(spec, IMAGES, FAST)
+    publish.publish(spec, IMAGES, FAST, cloud_init="23.2.2")
     publish.remove(IMAGES, FAST)
     assert "real-" not in repr(built.calls)
     assert {re.findall("Credential=([^,]+)", call.headers["Authorization"])[0] for call in built.calls} == {
@@ -278,7 +287,7 @@ def test_a_proxy_does_not_come_between_multieip_and_this_machine(
 ) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    publish.publish(spec, IMAGES, FAST)
+    publish.publish(spec, IMAGES, FAST, cloud_init="23.2.2")
     assert built.images["cn-beijing"]["m-2"].family == "multieip-web"
 
 

@@ -26,7 +26,7 @@ def test_the_policy_allows_publication_and_removal(ecs: FakeEcs, tmp_path: Path)
     ecs.add("cn-hangzhou", "m-base", family="acs:debian_12_11_x64")
     ecs.add("cn-hangzhou", "m-1", snapshots=("s-1",), shared=["1234567890123456"])
     publish.source_image(spec)
-    publish.publish(spec, {"cn-hangzhou": "m-1"})
+    publish.publish(spec, {"cn-hangzhou": "m-1"}, cloud_init="23.2.2")
     publish.remove({"cn-hangzhou": "m-1"})
     asked = {call.action for call in ecs.calls}
     assert len(asked) == 8

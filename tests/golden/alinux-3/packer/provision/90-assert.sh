@@ -96,6 +96,8 @@ assert 'no shell history' absent /root/.bash_history /home/*/.bash_history
 assert 'no core dumps' absent /var/crash/* /var/lib/systemd/coredump/*
 
 [ "$failed" -eq 0 ] || exit 1
+# Who builds decides by it whether instances may be launched with hardened metadata.
+printf 'IMAGE HAS cloud-init %s\n' "$(cloud-init --version 2>&1 | grep -o '[0-9][0-9.]*' | head -n 1)"
 rm -rf /tmp/multieip
 fstrim --all 2> /dev/null || true
 sync
