@@ -64,15 +64,14 @@ def verify(  # noqa: PLR0917 - options of a command line
         str, typer.Option(metavar="HOST:PORT", help="A service that tells whoever connects its address (TCP).")
     ] = "",
     listen: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Be that service here, at an address that instances reach.")
+        str,
+        typer.Option(metavar="HOST:PORT", help="Be that service here; instances call this address, or that of --echo."),
     ] = "",
     wait: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Try again what fails for so long.")] = 120,
     json: Json = False,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the results as JUnit XML too.")] = None,
 ) -> None:
     """Prove that a fleet's EIPs work: the API's mapping, answers from outside, and what the instances see."""
-    if echo and listen:
-        raise UsageError("--echo and --listen exclude each other")
     for place in filter(None, (echo, listen)):
         host, _, port = place.rpartition(":")
         if not host or not port.isdigit() or int(port) > 65_535:

@@ -23,8 +23,9 @@ _AGAIN = 2.0
 class Asked:
     """How thorough a verification is.
 
-    `skip` has levels that are left out. `echo` is the HOST:PORT of a service that tells callers their address, and
-    `listen` one of this machine that does so meanwhile. `patience` is how many seconds what fails is tried again.
+    `skip` has levels that are left out. `echo` is the HOST:PORT of a service that tells callers their address. At
+    `listen` this machine does so meanwhile; `echo` is then where instances find it, if that is elsewhere. `patience`
+    is how many seconds what fails is tried again.
     """
 
     skip: Collection[str] = ()
@@ -93,7 +94,8 @@ def _inside(cloud: Cloud, seen: Picture, probe: Probe, asked: Asked, end: float)
     """Ask the instances that run; those whose checks fail are asked again while there is patience."""
     waiting = [machine for machine in seen.machines if machine.id and machine.status == "Running"]
     found: dict[str, list[Check]] = {}
-    with outside.echo(asked.listen) if asked.listen else nullcontext(asked.echo) as echo:
+    with outside.echo(asked.listen) if asked.listen else nullcontext("") as here:
+        echo = asked.echo or here
         while waiting:
             results = inside.ask(cloud, waiting, probe, echo, _prober(waiting, probe, asked))
             for machine in waiting:

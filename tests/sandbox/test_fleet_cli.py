@@ -175,8 +175,6 @@ def test_without_credentials_it_is_said_at_once(cloud: Cloud, command: Command, 
 def test_an_echo_is_host_and_port(command: Command) -> None:
     for option, wrong in (("--echo", "nowhere"), ("--echo", "host:"), ("--listen", ":7"), ("--listen", "host:99999")):
         assert command.do("verify", option, wrong).returncode == ExitCode.USAGE
-    both = command.do("verify", "--echo", "a:1", "--listen", "b:2")
-    assert both.returncode == ExitCode.USAGE
 
 
 @pytest.mark.parametrize(
