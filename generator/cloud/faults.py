@@ -121,7 +121,7 @@ _EIP_QUOTA = "raise the EIP quota in the Quota Center, or release EIPs that noth
 _HINTS = {
     "Forbidden.AllocateEipSegmentAddress": "contiguous blocks are not to be had any more: take eips.segment out",
     "Account.Arrearage": "the account is in arrears: pay, then run the same command again",
-    "Forbidden.RAM": "the account's administrator grants it; docs/ecs.md has the RAM policy",
+    "Forbidden.RAM": "ask the administrator: docs/ecs.md has the policy for images, `multieip policy` a fleet's",
     "ImageUsingByInstance": "replace the instances that run it, then prune again",
     "InsufficientBalance": "add money to the account, then run the same command again",
     "InvalidAccessKeyId.NotFound": "see which credentials are set; docs/ecs.md has the order",
