@@ -52,9 +52,7 @@ class Probe:
     def __init__(self, internet: Namespace, eips: list[str]) -> None:
         self.asked: dict[str, list[tuple[float, bool]]] = {eip: [] for eip in eips}
         self._stop = threading.Event()
-        self._threads = [
-            threading.Thread(target=lambda eip=eip: internet.call(lambda: self._ask(eip))) for eip in eips
-        ]
+        self._threads = [threading.Thread(target=lambda eip=eip: internet.call(lambda: self._ask(eip))) for eip in eips]
 
     def __enter__(self) -> Self:
         for thread in self._threads:
