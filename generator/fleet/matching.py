@@ -28,6 +28,8 @@ class Machines:
         self.leftovers: list[Eni] = []
         self.extra_enis: list[Eni] = []
         self._places = {eip.id: place for eip in observed.eips if (place := names.place_of(eip.tags))}
+        # EIPs that the file names carry no tag; it says itself where they belong.
+        self._places |= dict(zip(desired.eip_ids, desired.targets(), strict=False))
         self._given = {eni.existing for eni in desired.enis if eni.existing}
         by_instance: dict[str, list[Eni]] = defaultdict(list)
         for eni in observed.enis:
@@ -96,23 +98,40 @@ class Machines:
         return None
 
     def _loose(self, found: list[Eni]) -> None:
-        """Sort ENIs that are on no instance: whose EIPs say where they belong, and what is left over."""
+        """Sort ENIs that are on no instance: by the numbers that their EIPs have, else to whatever number lacks them.
+
+        One that holds nothing and was never tagged was of an instance that vanished before it ran: it is left over.
+        """
+        unplaced = []
         for eni in found:
-            index, slot = self._index_of(eni), self._slot_by_eips([eni])
+            slot = self._slot_by_eips([eni])
             if eni.id in self._given:
                 continue
-            held = self.orphans.get(slot or 0, {})
-            if not any(address.eip for address in eni.addresses):
+            if names.FLEET not in dict(eni.tags) and not any(address.eip for address in eni.addresses):
                 self.leftovers.append(eni)
-            elif slot is None or index is None or index in held or slot > self.desired.count:
+            elif slot is None:
+                unplaced.append(eni)
+            elif slot > self.desired.count or not self._put(slot, eni):
                 self.extra_enis.append(eni)
-            elif slot not in self.by_slot and all(eni.zone == other.zone for other in held.values()):
-                self.orphans.setdefault(slot, {})[index] = eni
-            elif slot in self.by_slot and (slot, index) not in self.enis and eni.zone == self.by_slot[slot].zone:
-                # It is given back to its instance by `missing_enis`.
+        for eni in unplaced:
+            if not any(self._put(slot, eni) for slot in range(1, self.desired.count + 1)):
+                self.extra_enis.append(eni)
+
+    def _put(self, slot: int, eni: Eni) -> bool:
+        """Give a loose ENI to a number that lacks it, of the ENI's zone; say whether it could be."""
+        index, held = self._index_of(eni), self.orphans.get(slot, {})
+        if index is None or index in held or (slot, index) in self.enis:
+            return False
+        if instance := self.by_slot.get(slot):
+            # It is put on its instance by `missing_enis`.
+            fits = instance.zone == eni.zone
+            if fits:
                 self.enis[slot, index] = eni
-            else:
-                self.extra_enis.append(eni)
+        else:
+            fits = all(other.zone == eni.zone for other in held.values())
+            if fits:
+                self.orphans.setdefault(slot, {})[index] = eni
+        return fits
 
     def eni_at(self, slot: int, index: int) -> Eni | None:
         """Return an ENI of a number, on its instance or waiting for one."""

@@ -190,12 +190,44 @@ def test_an_instance_whose_enis_live_on_with_their_eips_is_revived() -> None:
     assert [str(need.place) for need in actions.allocate] == ["2/0/0"]
 
 
-def test_an_eni_without_eips_that_lost_its_instance_is_left_over() -> None:
-    seen = without(whole(), "i-2", "eni-2-0", "eip-2-0-0", "eip-2-1-0", "eip-2-1-1")
-    enis = tuple(loose(one) if one.id == "eni-2-1" else one for one in seen.enis)
-    actions = diff(wanted(), replace(seen, enis=enis))
+BARE = without(whole(), "i-2", "eni-2-0", "eip-2-0-0", "eip-2-1-0", "eip-2-1-1")
+
+
+def test_an_eni_that_was_never_tagged_and_holds_nothing_is_left_over() -> None:
+    enis = tuple(replace(loose(one), tags=()) if one.id == "eni-2-1" else one for one in BARE.enis)
+    actions = diff(wanted(), replace(BARE, enis=enis))
     assert actions.leftover_enis == ("eni-2-1",)
     assert actions.create == (2,)
+
+
+def test_an_eni_without_eips_that_was_in_service_is_given_to_a_number_that_lacks_it() -> None:
+    enis = tuple(loose(one) if one.id == "eni-2-1" else one for one in BARE.enis)
+    actions = diff(wanted(), replace(BARE, enis=enis))
+    assert actions.revive == (Revive(2, ZONE, ((1, "eni-2-1"),)),)
+    assert (actions.leftover_enis, actions.create) == ((), ())
+    assert not actions.remove
+
+
+def test_an_eni_in_service_that_no_number_lacks_is_removed_only_when_asked() -> None:
+    spare = loose(replace(eni(2, 1, 2), id="eni-spare"))
+    actions = diff(wanted(), replace(whole(), enis=(*whole().enis, spare)))
+    assert actions.is_empty
+    assert actions.remove.enis == ("eni-spare",)
+
+
+def test_eips_that_the_file_names_say_which_number_their_eni_is_of() -> None:
+    ids = tuple(one.id for one in whole().eips)
+    seen = without(whole(), "i-2", "eni-2-0")
+    bound = (Address("10.2.1.0", "eip-2-1-0"), Address("10.2.1.1", "eip-2-1-1"))
+    enis = tuple(loose(replace(one, addresses=bound)) if one.id == "eni-2-1" else one for one in seen.enis)
+    eips = tuple(replace(one, tags=()) for one in seen.eips)
+    free = tuple(
+        replace(one, status="Available", target="", private_ip="") if one.id == "eip-2-0-0" else one for one in eips
+    )
+    actions = diff(wanted(eip_ids=ids), replace(seen, enis=enis, eips=free))
+    assert actions.revive == (Revive(2, ZONE, ((1, "eni-2-1"),)),)
+    assert [(bind.eip, str(bind.place)) for bind in actions.bind] == [("eip-2-0-0", "2/0/0")]
+    assert not actions.remove
 
 
 def test_an_instance_without_a_known_name_is_told_by_its_eips() -> None:
