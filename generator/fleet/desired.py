@@ -95,8 +95,8 @@ class Desired:
                     yield Place(slot, index, number)
 
 
-def desired(cloud: Cloud, spec: FleetSpec, user_data: bytes = b"") -> Desired:
-    """Return what a spec asks for in its region.
+def desired(cloud: Cloud, spec: FleetSpec, user_data: bytes = b"", *, image: str = "") -> Desired:
+    """Return what a spec asks for in its region; `image` is its image's id where that is known or does not matter.
 
     Raises `CloudRefusedError` for an image or a vSwitch that is not there, and for vSwitches of several VPCs.
     """
@@ -115,7 +115,7 @@ def desired(cloud: Cloud, spec: FleetSpec, user_data: bytes = b"") -> Desired:
         region=spec.region,
         prefix=spec.instance_name or spec.name,
         count=spec.count,
-        image=image_of(cloud, spec),
+        image=image or image_of(cloud, spec),
         types=tuple(spec.instance_types),
         places=tuple(Where(one.id, one.zone) for one in places),
         spread=spec.spread,

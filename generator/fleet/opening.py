@@ -44,6 +44,10 @@ def read(name: str | os.PathLike[str]) -> Opened:
     return Opened(str(path), spec, user_data(spec, image), found)
 
 
+# Instances are known by their names and tags, not by what they run.
+_ANY_IMAGE = "any"
+
+
 def connect(spec: FleetSpec, observer: Observer | None = None) -> Cloud:
     """Return the clients for a fleet's region, by the clock that $MULTIEIP_CLOCK tells."""
     return Cloud(spec.region, Pace(factor=quotas.clock()), Conduct(observe=observer))
@@ -55,6 +59,6 @@ def wanted(cloud: Cloud, opened: Opened) -> Desired:
 
 
 def pictured(cloud: Cloud, opened: Opened) -> Picture:
-    """Return a fleet as it is now, instance by instance."""
-    goal = wanted(cloud, opened)
+    """Return a fleet as it is now, instance by instance; its file's image need not be there any more."""
+    goal = desired(cloud, opened.spec, opened.user_data, image=_ANY_IMAGE)
     return picture(goal, look(cloud, goal))

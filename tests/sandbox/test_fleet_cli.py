@@ -89,6 +89,14 @@ def test_a_fleet_is_planned_launched_shown_and_removed(cloud: Cloud, command: Co
     assert "nothing was there" in command.do("destroy").stderr
 
 
+def test_a_fleet_is_shown_whose_image_is_gone(cloud: Cloud, command: Command) -> None:
+    command.must("launch")
+    command.write(image={"family": "gone"})
+    assert command.must("topology").count("↔") == 15
+    assert len(json.loads(command.must("inventory", "--format", "json"))["instances"]) == 3
+    assert command.do("plan").returncode != 0
+
+
 def test_nothing_is_removed_without_a_yes(cloud: Cloud, command: Command) -> None:
     command.must("launch")
     refused = command.do("destroy")
