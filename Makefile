@@ -8,6 +8,9 @@ BUILDER ?= qemu
 CLOUD ?= account
 OUT ?= build
 ARGS ?=
+# Of `make test-chaos`: how many runs of each kind, and of how many instances the rollout is that workers share.
+RUNS ?= 200
+INSTANCES ?= 200
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -55,9 +58,9 @@ test: $(VENV)/.installed system test-system ## Run the tests; those of the guest
 	$(BIN)/pytest -m 'lab and not vm and not demo' $(ARGS) || [ $$? -eq 5 ] || status=1; \
 	exit $$status
 
-test-chaos: $(VENV)/.installed system test-system ## Kill launches, removals and rollouts at random, 200 times (an hour)
-	MULTIEIP_CHAOS_RUNS=200 MULTIEIP_WORKERS_INSTANCES=200 $(BIN)/pytest tests/sandbox/test_fleet_chaos.py \
-		tests/sandbox/test_rollout_chaos.py tests/sandbox/test_rollout_workers.py $(ARGS)
+test-chaos: $(VENV)/.installed system test-system ## Kill launches, removals and rollouts at random, RUNS=200 times (an hour)
+	MULTIEIP_CHAOS_RUNS='$(RUNS)' MULTIEIP_WORKERS_INSTANCES='$(INSTANCES)' $(BIN)/pytest \
+		tests/sandbox/test_fleet_chaos.py tests/sandbox/test_rollout_chaos.py tests/sandbox/test_rollout_workers.py $(ARGS)
 
 test-vm: $(VENV)/.installed system test-system ## Run the tests that take minutes each: virtual machines, the demo
 	$(BIN)/pytest -m 'vm or demo' $(ARGS)
