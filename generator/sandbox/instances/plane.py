@@ -20,7 +20,7 @@ from typing import Protocol
 
 from generator.errors import MultieipError
 from generator.sandbox.fabric import model as wire
-from generator.sandbox.fabric.container import Power
+from generator.sandbox.fabric.container import Power, wake
 from generator.sandbox.fabric.fabric import Fabric
 from generator.sandbox.instances.guest import Backend, Guest, Place
 from generator.sandbox.instances.images import ImageStore, Layers
@@ -321,6 +321,7 @@ class DataPlane:
 
     def _watch(self) -> None:
         while not self._closing.wait(_LOOK):
+            wake()
             for instance, held in list(self._held.items()):
                 if held.guest.ended and not held.noticed:
                     held.noticed = True
