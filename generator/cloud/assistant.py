@@ -20,7 +20,7 @@ _ENDED = {"Success", "Failed", "Timeout", "Stopped", "Error", "Aborted", "Cancel
 
 @dataclass(frozen=True)
 class Result:
-    """What a script gave in one instance: `output` is at most 24 KB of it, `error` why it did not run."""
+    """What a script gave in one instance: `output` is at most 24 KB of it, `error` ECS's words for how it failed."""
 
     instance: str
     status: str
@@ -32,6 +32,13 @@ class Result:
     def has_ended(self) -> bool:
         """Whether there is nothing more to wait for."""
         return self.status in _ENDED
+
+    @property
+    def why(self) -> str:
+        """Why it failed, in a line: what the script said last, else ECS's words; empty for one that did not."""
+        if self.exit_code == 0:
+            return ""
+        return " ".join(self.output.split())[-300:] or self.error or f"exit code {self.exit_code}"
 
 
 def run(cloud: Cloud, ids: Sequence[str], script: str, *, name: str, timeout: int, token: str) -> str:

@@ -123,9 +123,7 @@ def _told(result: Result | None) -> Any:
     if result is None:
         return "Cloud Assistant did not run the script"
     if result.exit_code != 0:
-        said = " ".join(result.output.split())[-300:]
-        # What it said tells more than a code such as ExitCodeNonzero, which every failure has.
-        return f"the script ended as {result.status}: {said or result.error or 'it said nothing'}"
+        return f"the script ended as {result.status}: {result.why}"
     try:
         return json.loads(zlib.decompress(base64.b64decode(result.output.strip(), validate=True)))
     except (binascii.Error, zlib.error, ValueError):

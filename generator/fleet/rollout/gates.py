@@ -90,11 +90,7 @@ def guest(region: str, gate: str, everyone: Sequence[Who], seconds: float) -> li
 
 def _scripts(cloud: Cloud, ids: Sequence[str], script: str, timeout: int) -> dict[str, str]:
     """Run a script on instances, and return why it failed on each, empty when it did not."""
-    found = {}
-    for key, result in _results(cloud, ids, script, timeout).items():
-        said = " ".join(result.output.split())[-300:]
-        found[key] = "" if result.exit_code == 0 else result.error or said or f"exit code {result.exit_code}"
-    return found
+    return {key: result.why for key, result in _results(cloud, ids, script, timeout).items()}
 
 
 def _results(cloud: Cloud, ids: Sequence[str], script: str, timeout: int) -> dict[str, assistant.Result]:
@@ -212,9 +208,8 @@ def _done(cloud: Cloud, one: Hook, who: Who, *, asks: bool) -> str:
     if one.url:
         return _called(str(one.url), one.timeout, None if asks else who.told())
     result = _results(cloud, [who.instance], str(one.assistant), one.timeout)[who.instance]
-    if result.exit_code != 0:
-        said = " ".join(result.output.split())[-300:]
-        raise MultieipError(result.error or said or f"exit code {result.exit_code}")
+    if result.why:
+        raise MultieipError(result.why)
     return result.output
 
 
