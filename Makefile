@@ -54,16 +54,16 @@ doctor: $(VENV)/.installed ## Show what this machine has and lacks
 test: $(VENV)/.installed system test-system ## Run the tests; those of the guest need root and are skipped aloud without
 	@# Two at a time, but for the lab: it goes by the clock. 5 is "nothing to run", as of --last-failed.
 	@status=0; \
-	$(BIN)/pytest -n 2 --dist loadfile -m 'not lab and not vm and not demo' $(ARGS) || [ $$? -eq 5 ] || status=1; \
-	$(BIN)/pytest -m 'lab and not vm and not demo' $(ARGS) || [ $$? -eq 5 ] || status=1; \
+	$(BIN)/pytest -n 2 --dist loadfile -m 'not lab and not vm and not slow' $(ARGS) || [ $$? -eq 5 ] || status=1; \
+	$(BIN)/pytest -m 'lab and not vm and not slow' $(ARGS) || [ $$? -eq 5 ] || status=1; \
 	exit $$status
 
 test-chaos: $(VENV)/.installed system test-system ## Kill launches, removals and rollouts at random, RUNS=200 times (an hour)
 	MULTIEIP_CHAOS_RUNS='$(RUNS)' MULTIEIP_WORKERS_INSTANCES='$(INSTANCES)' $(BIN)/pytest \
 		tests/sandbox/test_fleet_chaos.py tests/sandbox/test_rollout_chaos.py tests/sandbox/test_rollout_workers.py $(ARGS)
 
-test-vm: $(VENV)/.installed system test-system ## Run the tests that take minutes each: virtual machines, the demo
-	$(BIN)/pytest -m 'vm or demo' $(ARGS)
+test-vm: $(VENV)/.installed system test-system ## Run the tests that take minutes each: virtual machines, the demo, a rollout
+	$(BIN)/pytest -m 'vm or slow' $(ARGS)
 
 lint: $(VENV)/.installed test-system ## ruff, mypy --strict, shellcheck
 	$(BIN)/ruff check .

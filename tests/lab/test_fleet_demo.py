@@ -159,7 +159,7 @@ def left(region: Machines) -> dict[str, int]:
     }
 
 
-@pytest.mark.demo
+@pytest.mark.slow
 def test_the_demo_goes_from_nothing_to_proof_and_back_to_nothing(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run(

@@ -21,6 +21,9 @@ from generator.sandbox.settings import PublicImage, Settings
 from tests.lab.sandboxes import GOLDEN, GoldenSandbox, Machines
 from tests.sandbox.commands import Done
 
+# Six instances, replaced in waves, are two minutes.
+pytestmark = pytest.mark.slow
+
 # Seconds that an EIP may be away on a machine that may be busy (docs/rollout.md has what a quiet one measures), and by
 # which two probes of it may differ.
 LIMIT, APART = 10.0, 1.5
