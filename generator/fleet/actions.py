@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from generator.cloud.instances import MOST
 from generator.cloud.networks import Rule
 from generator.fleet.names import Place
 
@@ -135,3 +137,21 @@ class Actions:
                 self.leftover_enis,
             )
         )
+
+
+def stretches(slots: Sequence[int], ways: int) -> list[tuple[int, int]]:
+    """Return numbers as (first, amount) that one RunInstances can name and make, spread over so many ways.
+
+    ECS names instances by consecutive numbers with as many digits, so a stretch ends before 1,000.
+    """
+    found: list[tuple[int, int]] = []
+    for slot in sorted(slots):
+        if found and slot == sum(found[-1]) and slot not in (1_000, 10_000) and found[-1][1] < MOST * ways:
+            found[-1] = (found[-1][0], found[-1][1] + 1)
+        else:
+            found.append((slot, 1))
+    parts = []
+    for first, amount in found:
+        size = -(-amount // ways)
+        parts += [(start, min(size, first + amount - start)) for start in range(first, first + amount, size)]
+    return parts

@@ -13,10 +13,9 @@ from dbos import DBOS, SetWorkflowID
 
 from generator.cloud import eips, networks
 from generator.cloud.enis import NewEni
-from generator.cloud.instances import MOST
 from generator.errors import ExitCode
 from generator.fleet import names
-from generator.fleet.actions import Actions, AddEni, Need, Target
+from generator.fleet.actions import Actions, AddEni, Need, Target, stretches
 from generator.fleet.calls import PHASES, Allocate, Assign, Associate, Attach, Failure, attempt
 from generator.fleet.desired import Desired
 from generator.fleet.diff import diff
@@ -251,24 +250,6 @@ class _Round:
         for some in parts(self.actions.pack, eips.MOST_PACKED):
             token = names.token(self.run, self.queues.name("pack"))
             self._note([_pack(self.desired.region, self.desired.package, some, token)])
-
-
-def stretches(slots: Sequence[int], ways: int) -> list[tuple[int, int]]:
-    """Return numbers as (first, amount) that one RunInstances can name and make, spread over so many ways.
-
-    ECS names instances by consecutive numbers with as many digits, so a stretch ends before 1,000.
-    """
-    found: list[tuple[int, int]] = []
-    for slot in sorted(slots):
-        if found and slot == sum(found[-1]) and slot not in (1_000, 10_000) and found[-1][1] < MOST * ways:
-            found[-1] = (found[-1][0], found[-1][1] + 1)
-        else:
-            found.append((slot, 1))
-    parts = []
-    for first, amount in found:
-        size = -(-amount // ways)
-        parts += [(start, min(size, first + amount - start)) for start in range(first, first + amount, size)]
-    return parts
 
 
 @DBOS.step(name="security-group")

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from generator.cloud import eips as eips_api
 from generator.cloud import instances as instances_api
-from generator.fleet.actions import Actions, Drift, Removal
+from generator.fleet.actions import Actions, Drift, Removal, stretches
 from generator.fleet.desired import Desired
 from generator.fleet.quotas import QUOTAS, minutes
 
 SCHEMA_VERSION = 1
-
-# First and amount of each stretch of numbers that one RunInstances makes (`launching.stretches`).
-Stretches = Callable[[Sequence[int], int], Sequence[tuple[int, int]]]
 
 
 @dataclass(frozen=True)
@@ -72,10 +69,10 @@ def least_minutes(calls: Sequence[Call]) -> float:
     return max((minutes(times, api) for api, times in totals.items() if api in QUOTAS), default=0.0)
 
 
-def plan(desired: Desired, actions: Actions, stretches: Stretches) -> Plan:
+def plan(desired: Desired, actions: Actions) -> Plan:
     """Return the plan of actions."""
     return Plan(
-        calls=tuple(call for call in _calls(desired, actions, stretches) if call.times),
+        calls=tuple(call for call in _calls(desired, actions) if call.times),
         removals=removals(actions.remove),
         kept_instances=actions.kept_instances,
         kept_eips=actions.kept_eips,
@@ -83,17 +80,17 @@ def plan(desired: Desired, actions: Actions, stretches: Stretches) -> Plan:
     )
 
 
-def _calls(desired: Desired, actions: Actions, stretches: Stretches) -> Iterator[Call]:
+def _calls(desired: Desired, actions: Actions) -> Iterator[Call]:
     if actions.create_group:
         yield Call("CreateSecurityGroup", 1, f"multieip-{desired.fleet}")
     if actions.add_rules:
         yield Call("AuthorizeSecurityGroup", 1, counted(len(actions.add_rules), "rule"))
-    yield from _instances(desired, actions, stretches)
+    yield from _instances(desired, actions)
     yield from _enis(desired, actions)
     yield from _eips(desired, actions)
 
 
-def _instances(desired: Desired, actions: Actions, stretches: Stretches) -> Iterator[Call]:
+def _instances(desired: Desired, actions: Actions) -> Iterator[Call]:
     ways = len(desired.places) if desired.spread else 1
     runs = stretches(actions.create, ways)
     kind = desired.types[0] + (", or the next type" if len(desired.types) > 1 else "")

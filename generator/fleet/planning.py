@@ -62,9 +62,6 @@ class Review:
 
 def review(cloud: Cloud, opened: Opened, *, dry_run: bool = False) -> Review:
     """Read all that a plan is made of, and make it. With `dry_run` ECS checks RunInstances as well (DryRun)."""
-    # The workflow of a launch brings the durable engine along, and only how it splits numbers is needed.
-    from generator.fleet.launching import stretches  # noqa: PLC0415
-
     spec = opened.spec
     facts = preflight.gather(cloud, spec, len(opened.user_data))
     if standing := tuple(checks.standing(spec, facts)):
@@ -82,7 +79,7 @@ def review(cloud: Cloud, opened: Opened, *, dry_run: bool = False) -> Review:
     return Review(
         fleet=spec.name,
         region=spec.region,
-        plan=plan.plan(goal, actions, stretches),
+        plan=plan.plan(goal, actions),
         problems=tuple(problems),
         findings=opened.findings(problems),
         unknown=unknown,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from generator.cloud.client import Sent
 from generator.errors import UsageError
 from generator.fleet import names, quotas
-from generator.fleet.launching import stretches
+from generator.fleet.actions import stretches
 from generator.fleet.names import Place
 from generator.fleet.progress import Progress
 from generator.fleet.state import CallLog

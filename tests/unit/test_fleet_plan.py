@@ -8,7 +8,6 @@ import pytest
 
 from generator.fleet.actions import Actions, Removal
 from generator.fleet.diff import diff
-from generator.fleet.launching import stretches
 from generator.fleet.observe import Observed
 from generator.fleet.picture import picture
 from generator.fleet.plan import Call, least_minutes, plan, removals
@@ -18,12 +17,12 @@ from tests.unit.fleets import desired, eip, eni, instance, observed
 
 def counts(wanted: int, seen: Observed) -> dict[str, int]:
     goal = desired(count=wanted)
-    return {call.api: call.times for call in plan(goal, diff(goal, seen), stretches).calls}
+    return {call.api: call.times for call in plan(goal, diff(goal, seen)).calls}
 
 
 def test_a_fleet_that_is_as_wanted_needs_no_call() -> None:
     goal = desired(count=1)
-    found = plan(goal, diff(goal, observed(1)), stretches)
+    found = plan(goal, diff(goal, observed(1)))
     assert not found.is_change
     assert (found.kept_instances, found.kept_eips) == (1, 2)
 
@@ -61,7 +60,7 @@ def test_removals_are_calls_of_their_own() -> None:
 
 def test_a_plan_with_removals_alone_is_a_change() -> None:
     goal = desired(count=1)
-    assert plan(goal, Actions(remove=Removal(instances=("i-9",))), stretches).is_change
+    assert plan(goal, Actions(remove=Removal(instances=("i-9",)))).is_change
 
 
 # Pictures and states, which the same reads give.

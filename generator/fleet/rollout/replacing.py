@@ -13,10 +13,10 @@ from generator.cloud import instances
 from generator.cloud.client import Cloud
 from generator.errors import ExitCode
 from generator.fleet import names
+from generator.fleet.actions import stretches
 from generator.fleet.calls import Failure, attempt
 from generator.fleet.desired import Desired
 from generator.fleet.engine import process, queue
-from generator.fleet.launching import stretches
 from generator.fleet.rollout import gates
 from generator.fleet.rollout.gates import Who
 from generator.fleet.rollout.launching import Batch, Launched, run_new
