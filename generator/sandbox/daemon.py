@@ -179,10 +179,6 @@ class Daemon:
         self.account.faults.clear()
         return waiting
 
-    def say_spoofed(self, _: Mapping[str, Any]) -> Any:
-        """Return what ENIs sent and may not, by ENI and source address."""
-        return self.plane.fabric.spoofed() if self.plane else {}
-
     def say_down(self, _: Mapping[str, Any]) -> Any:
         """End."""
         self._ended.set()

@@ -11,8 +11,6 @@ from pathlib import Path
 
 from generator.errors import MultieipError
 
-# What runs instances: nothing (the API only), containers, or virtual machines.
-BACKENDS = ("none", "container", "qemu")
 # All public addresses of a sandbox (RFC 2544).
 EIPS = "198.18.0.0/15"
 # What multieip gives an endpoint on loopback for a key. Real ones must not work here, so that nobody gets used to
@@ -37,7 +35,8 @@ class PublicImage:
 class Settings:
     """How a sandbox is made.
 
-    `port` 0 takes a free one at the first start and keeps it. `speed` is how fast its clock runs against real time.
+    `backend` runs instances: none (the API only), container or qemu. `port` 0 takes a free one at the first start and
+    keeps it. `speed` is how fast its clock runs against real time.
     `throttle` counts calls as the cloud does; `eips` is the account's quota of EIPs.
     `accelerator` is what virtual machines run in, kvm or tcg.
     """

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from generator.cloud.eips import Eip, NewEip
+from generator.cloud.eips import Eip
 from generator.cloud.enis import Address, Eni
-from generator.cloud.instances import Disk, Instance
+from generator.cloud.instances import Instance
 from generator.errors import UsageError
 from generator.fleet import names
-from generator.fleet.desired import Desired, WantedEni, Where
+from generator.fleet.desired import WantedEni, Where
 from generator.fleet.observe import Observed
 from generator.fleet.rollout.outage import longest_gap
 from generator.fleet.rollout.plan import plan, units_of
@@ -20,37 +20,17 @@ from generator.fleet.rollout.tidying import left_behind
 from generator.fleet.rollout.values import Order
 from generator.spec.fleet import Probe
 from generator.spec.strategy import Strategy
+from tests.unit.fleets import desired
 
-WANTED = Desired(
-    fleet="web",
+WANTED = desired(
     region="r",
-    prefix="web",
     count=6,
     image="new",
     types=("large",),
     places=(Where("vsw", "z"),),
-    spread=False,
     vpc="vpc",
     groups=("sg",),
-    rules=(),
     enis=(WantedEni(1, 1, "web-eth0"), WantedEni(2, 2, "web-eth1")),
-    eip=NewEip(),
-    package="",
-    segment=0,
-    eip_ids=(),
-    tags=(),
-    system_disk=Disk("cloud_essd"),
-    data_disks=(),
-    key_pair="",
-    ram_role="",
-    resource_group="",
-    http_tokens="required",
-    deletion_protection=False,
-    spot="NoSpot",
-    spot_price=0.0,
-    spot_hours=1,
-    spot_interruption="",
-    user_data=b"",
 )
 
 

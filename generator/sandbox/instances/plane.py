@@ -155,12 +155,6 @@ class DataPlane:
         held = self._held.get(instance)
         return held.guest if held else None
 
-    def wait_idle(self) -> None:
-        """Wait until everything that was told is done."""
-        self._events.submit(lambda: None).result()
-        for held in list(self._held.values()):
-            held.worker.submit(lambda: None).result()
-
     def close(self) -> None:
         """Pull every instance's plug, and take the fabric down; disks stay."""
         self._closing.set()
