@@ -306,12 +306,20 @@ def _write(work: Work, run: str, junit: Path | None, html: Path | None) -> None:
 def _show(found: Plan) -> None:
     by_slot = {change.slot: change for change in found.changes}
     rows = [
-        (str(number), change.name, ", ".join(change.why), str(change.moved), str(change.rebound))
+        (
+            str(number),
+            change.name,
+            ", ".join(change.why),
+            change.how,
+            str(change.moved),
+            str(change.rebound),
+            f"~{change.outage:.0f} s",
+        )
         for number, wave in enumerate(found.waves, 1)
         for change in (by_slot[slot] for slot in wave)
     ]
     if rows:
-        console.table(("wave", "instance", "differs in", "ENIs moved", "EIPs bound anew"), rows)
+        console.table(("wave", "instance", "differs in", "how", "ENIs moved", "EIPs bound anew", "EIPs away"), rows)
     for why in found.blocked:
         console.say(f"✗ {why}")
     if found.protected:

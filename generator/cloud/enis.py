@@ -119,8 +119,11 @@ def create(cloud: Cloud, new: NewEni, *, token: str) -> str:
     return str(body.network_interface_id)
 
 
-def attach(cloud: Cloud, eni: str, instance: str) -> None:
-    """Begin to attach an ENI; `describe` shows InUse when it is. One that is on the instance already is no error."""
+def attach(cloud: Cloud, eni: str, instance: str, *, patience: float | None = None) -> None:
+    """Begin to attach an ENI; `describe` shows InUse when it is. One that is on the instance already is no error.
+
+    A state that does not allow it is waited for, `patience` seconds of the cloud's clock if given.
+    """
     from alibabacloud_ecs20140526 import models  # noqa: PLC0415
 
     request = models.AttachNetworkInterfaceRequest(
@@ -132,6 +135,7 @@ def attach(cloud: Cloud, eni: str, instance: str) -> None:
         cloud,
         lambda: cloud.ecs.call(cloud.ecs.client.attach_network_interface_with_options, request, _ANSWERED),
         lambda: any(one.instance == instance for one in describe(cloud, ids=[eni])),
+        patience,
     )
 
 
@@ -193,8 +197,9 @@ def unassign(cloud: Cloud, eni: str, addresses: Sequence[str]) -> None:
 _ANSWERED = frozenset((Fault.THROTTLE, Fault.TRANSIENT))
 
 
-def _until(cloud: Cloud, call: Any, is_so: Any) -> None:
+def _until(cloud: Cloud, call: Any, is_so: Any, patience: float | None = None) -> None:
     """Make a call that has no client token until it is carried out, or what it is for is so anyhow."""
+    patience = cloud.pace.busy if patience is None else patience
     waited, delay = 0.0, 1.0
     while True:
         try:
@@ -207,7 +212,7 @@ def _until(cloud: Cloud, call: Any, is_so: Any) -> None:
                 if refusal.fault is Fault.STATE:
                     return
                 raise
-            if waited >= cloud.pace.busy:
+            if waited >= patience:
                 raise
         cloud.sleep(delay)
         waited, delay = waited + delay, min(2 * delay, cloud.pace.longest)

@@ -248,6 +248,22 @@ def delete(cloud: Cloud, ids: Sequence[str], *, token: str) -> None:
             left = [one for one in left if one in known]
 
 
+def stop(cloud: Cloud, instance: str) -> None:
+    """Begin to stop a running instance; `describe` shows Stopped when it is. What it is on stays reserved for it."""
+    from alibabacloud_ecs20140526 import models  # noqa: PLC0415
+
+    request = models.StopInstanceRequest(instance_id=instance, stopped_mode="KeepCharging")
+    cloud.ecs.call(cloud.ecs.client.stop_instance_with_options, request)
+
+
+def start(cloud: Cloud, instance: str) -> None:
+    """Begin to start an instance that is stopped; `describe` shows Running when it is."""
+    from alibabacloud_ecs20140526 import models  # noqa: PLC0415
+
+    request = models.StartInstanceRequest(instance_id=instance)
+    cloud.ecs.call(cloud.ecs.client.start_instance_with_options, request)
+
+
 def unprotect(cloud: Cloud, instance: str) -> None:
     """Take an instance's protection against deletion back."""
     from alibabacloud_ecs20140526 import models  # noqa: PLC0415

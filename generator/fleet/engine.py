@@ -24,7 +24,7 @@ from generator.fleet.quotas import QUOTAS, WINDOW, Quota
 from generator.fleet.state import Home
 
 # Raised when workflows change so that old ones cannot go on: those are then given up, and the cloud looked at anew.
-FORMAT = "1"
+FORMAT = "2"
 # How long the calls of a run are kept; `calls.jsonl` has them longer.
 _KEPT = timedelta(days=7)
 _OPEN = ["PENDING", "ENQUEUED"]

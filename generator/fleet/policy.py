@@ -78,8 +78,9 @@ def operations(spec: FleetSpec) -> Iterator[Operation]:
 
 
 def of_rollout(spec: FleetSpec) -> Iterator[Operation]:
-    """Yield the operations that a rollout uses beside: ENIs move, and old instances may be protected."""
-    yield enis.detach
+    """Yield the operations that a rollout uses beside: ENIs move, with a stop where a type turns out to take none while
+    it runs, and old instances may be protected."""
+    yield from (enis.detach, instances.stop, instances.start)
     if spec.deletion_protection:
         yield instances.unprotect
 

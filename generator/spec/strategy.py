@@ -89,9 +89,18 @@ class Strategy(Model):
     waves: tuple[Share, ...] = Field(
         ("25%",), min_length=1, max_length=100, description="Sizes of the waves after it; the last one is repeated."
     )
-    max_surge: Share = Field("1", description="Instances that there may be above `count`.")
+    max_surge: Share = Field(
+        "1", description="Instances that there may be above `count`; with 0 an old one goes before its new one comes."
+    )
     max_unavailable: Share = Field(
-        "0", description="Instances that may be out of service at once, besides the moment in which EIPs move."
+        "0",
+        description="Instances that may be out of service at once, besides the moment in which EIPs move: they are "
+        "stopped for it, or there is no room beside them.",
+    )
+    hotplug: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="Whether ENIs move between running instances: by what is known of the instance type, always, or "
+        "never. Both instances are stopped for a move otherwise.",
     )
     bake: Duration = Field(60, description="How long a wave must stay well before the next one.")
     approval: Literal["never", "canary", "waves"] = Field(

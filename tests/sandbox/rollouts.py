@@ -89,8 +89,11 @@ class Watcher:
 
     def __init__(self, cloud: Cloud, fleet: Fleet) -> None:
         self.cloud, self.fleet, self.wrong = cloud, fleet, list[str]()
+        strategy, count = fleet.spec.strategy, fleet.spec.count
+        self.surge, self.unavailable = strategy.surge(count), strategy.unavailable(count)
         self.eips = {eip.id for eip in region_of(cloud).all(Eip)}
         self.instances: set[str] = set()
+        self.most_instances = self.most_stopped = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -115,23 +118,23 @@ class Watcher:
     def _look(self) -> list[str]:
         region, count = region_of(self.cloud), self.fleet.spec.count
         found = region.all(Instance)
-        surge = self.fleet.spec.strategy.surge(count)
         self.instances |= {one.id for one in found}
+        self.most_instances = max(self.most_instances, len(found))
         wrong = []
         if {eip.id for eip in region.all(Eip)} != self.eips:
             wrong.append("an EIP came or went")
         new = [one for one in found if names.role_of(one.tags) == names.NEW]
-        if len(new) > surge:
-            wrong.append(f"{len(new)} new instances are beside the old ones, {surge} may be")
+        # Without a surge a new one takes the place of one that is gone.
+        if len(new) > (self.surge or self.unavailable):
+            wrong.append(f"{len(new)} new instances are beside the old ones, {self.surge} may be")
         running = {one.name for one in found if one.status == "Running"}
-        if len(running) < count:
-            wrong.append(f"{count - len(running)} numbers serve nothing")
+        self.most_stopped = max(self.most_stopped, count - len(running))
+        if count - len(running) > self.unavailable:
+            wrong.append(f"{count - len(running)} numbers serve nothing, {self.unavailable} may")
         # Of those that serve, at most the ones that move are without EIPs.
-        without = {one.name for one in found} - {
-            one.name for one in found for eni in region.enis_of(one.id) if region.eips_of(eni.id)
-        }
-        if len(without) > surge:
-            wrong.append(f"{len(without)} numbers have no EIP at once")
+        serving = {one.name for one in found for eni in region.enis_of(one.id) if region.eips_of(eni.id)}
+        if count - len(serving) > max(self.surge, self.unavailable):
+            wrong.append(f"{count - len(serving)} numbers have no EIP at once")
         return wrong
 
     def assert_well(self) -> None:

@@ -10,7 +10,6 @@ import pytest
 from generator.cloud.eips import Eip
 from generator.cloud.enis import Address, Eni
 from generator.cloud.instances import Instance
-from generator.errors import UsageError
 from generator.fleet import names
 from generator.fleet.desired import WantedEni, Where
 from generator.fleet.observe import Observed
@@ -132,9 +131,46 @@ def test_a_zone_without_a_vswitch_and_given_addresses_stand_in_the_way() -> None
     assert "given addresses" in plan(given, fleet(*ALL), order()).blocked[0]
 
 
-def test_without_a_surge_nothing_can_be_replaced() -> None:
-    with pytest.raises(UsageError, match="max_surge 0"):
-        plan(WANTED, fleet(*ALL), order(max_surge=0, max_unavailable=1))
+def test_a_surge_of_none_replaces_in_place_as_many_as_may_be_unavailable() -> None:
+    found = plan(WANTED, fleet(*ALL), order(max_surge=0, max_unavailable="40%"))
+    assert (found.at_once, found.blocked) == (2, ())
+    assert {change.how for change in found.changes} == {"in-place"}
+    given = replace(WANTED, enis=(replace(WANTED.enis[0], addresses=("10.0.0.9",)), *WANTED.enis[1:]))
+    assert plan(given, fleet(*ALL), order(max_surge=0, max_unavailable=1)).blocked == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "hotplug", "how"),
+    [
+        ("ecs.g7.large", "ecs.g8i.large", "auto", "hotplug"),
+        ("ecs.t6-c1m1.large", "ecs.g7.large", "auto", "stop"),
+        ("ecs.g7.large", "ecs.ebmg7.32xlarge", "auto", "stop"),
+        ("ecs.t6-c1m1.large", "ecs.g7.large", "always", "hotplug"),
+        ("ecs.g7.large", "ecs.g7.large", "never", "stop"),
+        ("ecs.t7.large", "ecs.ecs.large", "auto", "hotplug"),
+    ],
+)
+def test_types_without_hot_plug_are_replaced_with_a_stop(old: str, new: str, hotplug: str, how: str) -> None:
+    wanted = replace(WANTED, types=(new,))
+    seen = fleet(*(instance(slot, type=old) for slot in range(1, 7)))
+    found = plan(wanted, seen, order(hotplug=hotplug, max_surge=3, max_unavailable=2))
+    assert {change.how for change in found.changes} == {how}
+    assert found.at_once == (2 if how == "stop" else 3)
+    refused = plan(wanted, seen, order(hotplug=hotplug, max_surge=3)).blocked
+    assert bool(refused) == (how == "stop")
+    if refused:
+        assert "web-001 is stopped while its ENIs move, and max_unavailable is 0" in refused[0]
+
+
+def test_eips_of_the_primary_eni_cost_time_each() -> None:
+    (change, *_) = plan(WANTED, fleet(*ALL), order()).changes
+    assert (change.moved, change.rebound) == (1, 1)
+    many = replace(WANTED, enis=(WantedEni(4, 4, "web-eth0"),))
+    seen = fleet(*ALL)
+    found = [replace(eni, addresses=tuple(Address(f"10.0.0.{n}", f"e{n}", f"2.0.0.{n}") for n in range(4)))
+             for eni in seen.enis if eni.primary and eni.instance == "i-1"]  # fmt: skip
+    (change, *_) = plan(many, replace(seen, enis=tuple(found), eips=eips(found)), order()).changes
+    assert (change.moved, change.rebound, change.outage) == (0, 4, 20.0)
 
 
 def test_the_second_instance_of_a_number_is_left_to_tidying() -> None:
@@ -144,10 +180,19 @@ def test_the_second_instance_of_a_number_is_left_to_tidying() -> None:
     found = [*mine, *enis(1, "i-new"), *(eni for one in ALL[1:] for eni in enis(int(one.name[-3:])))]
     seen = Observed(instances=(*ALL, new), enis=tuple(found), eips=eips(enis(1, "i-new")))
     assert plan(WANTED, seen, order()).leftovers == ("i-new",)
-    moves, rebinds, ids = left_behind(WANTED, seen)
-    assert ids == ["i-new"]
-    assert [(move.slot, move.target, move.enis) for move in moves] == [(1, "i-1", ("i-new-1",))]
-    assert [(one.public, one.eni, one.ip) for one in rebinds] == [("1.1.0.0", "i-1-0", "10.9.9.9")]
+    left = left_behind(WANTED, seen, order().strategy)
+    assert (left.going, left.alone) == (("i-new",), ())
+    assert [(move.slot, move.target, move.enis, move.cold) for move in left.moves] == [(1, "i-1", ("i-new-1",), ())]
+    assert [(one.public, one.eni, one.ip) for one in left.rebinds] == [("1.1.0.0", "i-1-0", "10.9.9.9")]
+    cold = left_behind(WANTED, seen, order(hotplug="never").strategy)
+    assert cold.moves[0].cold == ("i-new", "i-1")
+
+
+def test_a_new_instance_whose_old_one_made_room_stays() -> None:
+    new = instance(1, "new", key="i-new", role=names.NEW)
+    seen = fleet(new, *ALL[1:])
+    left = left_behind(WANTED, seen, order().strategy)
+    assert (left.alone, left.going, left.moves) == (("i-new",), (), ())
 
 
 def test_an_outage_is_the_longest_time_between_two_answers_with_a_question_unanswered() -> None:

@@ -95,7 +95,7 @@ def _shown(desired: Desired, ids: Sequence[str], first: int, seconds: float, fai
         slot = names.slot_of(one.name, desired.prefix) or first + number
         eni = held.get(one.enis[0]) if one.enis else None
         if one.status == "Running" and eni:
-            running.append((slot, Fresh(one.id, eni.id, tuple(address.ip for address in eni.addresses))))
+            running.append((slot, Fresh(one.id, one.type, eni.id, tuple(address.ip for address in eni.addresses))))
         else:
             lost.append((slot, one.id))
     return Launched(tuple(running), tuple(lost), failure)

@@ -27,12 +27,15 @@ class Watch:
     An outage is the longest time between two questions that were answered and have one between them that was not.
     """
 
-    def __init__(self, eips: Iterable[str], probe: Probe) -> None:
+    def __init__(self, eips: Iterable[str], probe: Probe, *, away: Iterable[str] = ()) -> None:
+        """Watch EIPs; those of them that are `away` do not answer yet, and are waited for all the same."""
+        self._away = frozenset(away)
         self._eips = tuple(dict.fromkeys(eips))
         self._probe = probe.model_copy(update={"timeout": PATIENCE})
         self._every = max(EVERY, len(self._eips) / MOST)
         # When each EIP was asked, and whether it answered; None while that is open.
         self._asked: dict[str, dict[float, bool | None]] = {eip: {} for eip in self._eips}
+        self._epoch = time.time() - time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 
@@ -40,7 +43,8 @@ class Watch:
         if self._eips:
             self._thread.start()
             self._until(
-                lambda: all(any(asked.values()) for asked in self._asked.values()), 2 * (self._every + PATIENCE)
+                lambda: all(any(asked.values()) for eip, asked in self._asked.items() if eip not in self._away),
+                2 * (self._every + PATIENCE),
             )
         return self
 
@@ -52,18 +56,25 @@ class Watch:
             self._thread.join()
 
     def settle(self, seconds: float) -> None:
-        """Wait until every EIP that answered at first answers again, so many seconds at most."""
+        """Wait until every EIP that answered before answers again, so many seconds at most."""
         begun = time.monotonic()
         self._until(lambda: all(self._is_back(eip, begun) for eip in self._eips), seconds)
 
-    def outage(self, eip: str) -> float | None:
-        """Return the seconds for which an EIP was away; None when it did not answer before, or does not after."""
+    def outage(self, eip: str, since: float | None = None) -> float | None:
+        """Return the seconds for which an EIP was away; None when it did not answer before, or does not after.
+
+        One that went away earlier, at `since` (seconds since the epoch), is away until its first answer.
+        """
         asked = sorted(self._asked.get(eip, {}).items())
-        return longest_gap([(when, bool(answered)) for when, answered in asked if answered is not None])
+        if since is None:
+            return longest_gap([(when, bool(answered)) for when, answered in asked if answered is not None])
+        first = next((when for when, answered in asked if answered), None)
+        return None if first is None else max(0.0, self._epoch + first - since)
 
     def _is_back(self, eip: str, since: float) -> bool:
         asked = dict(self._asked[eip])
-        return not any(asked.values()) or any(answered for when, answered in asked.items() if when >= since)
+        was_there = any(asked.values()) or eip in self._away
+        return not was_there or any(answered for when, answered in asked.items() if when >= since)
 
     def _until(self, holds: Callable[[], bool], seconds: float) -> None:
         end = time.monotonic() + seconds

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from generator.cloud.instances import Instance
-from generator.errors import UsageError
 from generator.fleet import names
 from generator.fleet.actions import Actions
 from generator.fleet.desired import Desired
 from generator.fleet.diff import diff
+from generator.fleet.hotplug import is_cold
 from generator.fleet.matching import Machines
 from generator.fleet.observe import Observed
 from generator.fleet.quotas import QUOTAS
 from generator.fleet.rollout.values import Order, PrimaryEip, Unit
 from generator.spec.strategy import Strategy
 
+HOTPLUG, STOP, IN_PLACE = "hotplug", "stop", "in-place"
+# About how many seconds EIPs are away: two calls; a stop and a boot between them; two instances' time to come and go.
+# And what each EIP takes that is bound anew, one after the other on an ENI. Nobody promises any of it: the reports say
+# what it was.
+_AWAY = {HOTPLUG: 5.0, STOP: 90.0, IN_PLACE: 180.0}
+_BOUND_ANEW = 5.0
+
 
 @dataclass(frozen=True)
 class Change:
-    """An instance that is replaced, and why."""
+    """An instance that is replaced, why and how: `moved` ENIs with their EIPs, and `rebound` EIPs one by one.
+
+    `how` is hotplug, stop or in-place, `outage` about how many seconds its EIPs are away.
+    """
 
     slot: int
     name: str
@@ -29,6 +39,8 @@ class Change:
     why: tuple[str, ...]
     moved: int
     rebound: int
+    how: str
+    outage: float
 
 
 @dataclass(frozen=True)
@@ -85,12 +97,6 @@ class Plan:
 def plan(desired: Desired, observed: Observed, order: Order) -> Plan:
     """Return what a rollout does about what is there."""
     strategy = order.strategy
-    surge = strategy.surge(desired.count)
-    if not surge:
-        raise UsageError(
-            f"the strategy of {desired.fleet} has max_surge 0",
-            hint="a replacement needs a new instance beside the old one: set max_surge to 1 or more",
-        )
     machines = Machines(desired, observed)
     units = {unit.slot: unit for unit in units_of(desired, observed, range(1, desired.count + 1))}
     wanted: list[Change] = []
@@ -103,8 +109,8 @@ def plan(desired: Desired, observed: Observed, order: Order) -> Plan:
         elif slot in strategy.protected:
             protected.append(slot)
         else:
-            blocked += standing(desired, unit)
-            wanted.append(Change(slot, unit.name, unit.old, why, len(unit.enis), len(unit.own)))
+            blocked += standing(desired, strategy, unit)
+            wanted.append(_change(desired, strategy, unit, why))
     ages = {slot: one.created for slot, one in machines.by_slot.items()}
     wanted.sort(key=lambda change: _rank(strategy, change.slot, ages))
     return Plan(
@@ -112,13 +118,34 @@ def plan(desired: Desired, observed: Observed, order: Order) -> Plan:
         region=desired.region,
         changes=tuple(wanted),
         waves=tuple(waves(strategy, desired.count, [change.slot for change in wanted])),
-        at_once=surge,
+        at_once=at_once(desired, strategy, [change.how for change in wanted]),
         matching=tuple(matching),
         protected=tuple(protected),
         blocked=tuple(dict.fromkeys(blocked)),
         leftovers=tuple(one.id for one in machines.aside),
         rest=diff(desired, observed),
     )
+
+
+def way_of(desired: Desired, strategy: Strategy, unit: Unit) -> str:
+    """Return how an instance is replaced: with ENIs that move between running instances, with a stop, or in place."""
+    if not strategy.surge(desired.count):
+        return IN_PLACE
+    return STOP if unit.enis and any(is_cold(strategy, kind) for kind in (unit.type, *desired.types)) else HOTPLUG
+
+
+def at_once(desired: Desired, strategy: Strategy, ways: Collection[str]) -> int:
+    """Return how many instances may be replaced at once; none when the strategy leaves no room for it."""
+    surge, unavailable = strategy.surge(desired.count), strategy.unavailable(desired.count)
+    if not surge:
+        return unavailable
+    return min(surge, unavailable) if STOP in ways else surge
+
+
+def _change(desired: Desired, strategy: Strategy, unit: Unit, why: tuple[str, ...]) -> Change:
+    way = way_of(desired, strategy, unit)
+    outage = max(_AWAY[way] if unit.enis or way == IN_PLACE else 0.0, _BOUND_ANEW * len(unit.own))
+    return Change(unit.slot, unit.name, unit.old, why, len(unit.enis), len(unit.own), way, outage)
 
 
 def waves(strategy: Strategy, count: int, slots: Sequence[int]) -> Iterator[tuple[int, ...]]:
@@ -143,10 +170,17 @@ def reasons(desired: Desired, one: Instance) -> Iterator[str]:
         yield "configuration"
 
 
-def standing(desired: Desired, unit: Unit) -> Iterator[str]:
-    """Yield what stands in the way of a replacement."""
-    if desired.enis[0].addresses:
-        yield "the primary ENI has given addresses, which the old instance holds until it is gone"
+def standing(desired: Desired, strategy: Strategy, unit: Unit) -> Iterator[str]:
+    """Yield what stands in the way of a replacement, with the remedy."""
+    way = way_of(desired, strategy, unit)
+    if way != HOTPLUG and not strategy.unavailable(desired.count):
+        because = "has no instance beside it" if way == IN_PLACE else "is stopped while its ENIs move"
+        yield f"{unit.name} {because}, and max_unavailable is 0: set strategy.max_unavailable to 1 or more"
+    if way != IN_PLACE and desired.enis[0].addresses:
+        yield (
+            "the primary ENI has given addresses, which the old instance holds until it is gone: set "
+            "strategy.max_surge to 0"
+        )
     if all(place.zone != unit.zone for place in desired.places):
         yield f"{unit.name} is in {unit.zone}, where the fleet has no vSwitch; ENIs do not leave their zone"
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from dataclasses import replace as replaced
 from typing import Any
 
 from dbos import DBOS, SetWorkflowID
@@ -17,10 +18,12 @@ from generator.fleet.actions import stretches
 from generator.fleet.calls import Failure, attempt
 from generator.fleet.desired import Desired
 from generator.fleet.engine import process, queue
+from generator.fleet.hotplug import is_cold
 from generator.fleet.rollout import gates
+from generator.fleet.rollout.carrying import Move
 from generator.fleet.rollout.gates import Who
 from generator.fleet.rollout.launching import Batch, Launched, run_new
-from generator.fleet.rollout.moving import Move, Moved, Rebind, carry_out
+from generator.fleet.rollout.moving import Moved, Rebind, carry_out
 from generator.fleet.rollout.values import Fresh, GateResult, Order, Outage, Replaced, Unit
 from generator.fleet.work import Queues, tag
 
@@ -44,6 +47,7 @@ def take_back(desired: Desired, order: Order, run: str, done: Sequence[Replaced]
     """Put old instances that are still there back in their places, and delete the new ones."""
     group = _Group(desired, order, run, [one.unit for one in done])
     group.fresh = {one.unit.slot: one.new for one in done if one.new}
+    group.gone = {one.unit.slot for one in done if one.is_gone}
     for one in done:
         group.fail(one.unit.slot, "rolled back")
     return group.end()
@@ -57,7 +61,11 @@ def now() -> float:
 
 @dataclass
 class _Group:
-    """Replacements that go side by side, phase by phase. One that fails drops out, and is undone at the end."""
+    """Replacements that go side by side, phase by phase. One that fails drops out, and is undone at the end.
+
+    Without a surge an old instance makes room before its new one is launched: it is `gone` then, and what it was
+    launched from is all that can come back.
+    """
 
     desired: Desired
     order: Order
@@ -67,9 +75,11 @@ class _Group:
     why: dict[int, str] = field(default_factory=dict)
     stuck: dict[int, str] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
+    gone: set[int] = field(default_factory=set)
     results: list[GateResult] = field(default_factory=list)
     outages: list[tuple[int, Outage]] = field(default_factory=list)
     begun: float = 0.0
+    away: float | None = None
     moved: float = 0.0
 
     def __post_init__(self) -> None:
@@ -78,12 +88,17 @@ class _Group:
     def go(self) -> list[Replaced]:
         """Replace all, and return what became of each."""
         strategy, hooks = self.order.strategy, self.order.strategy.hooks
+        in_place = not strategy.surge(self.desired.count)
         self.begun = now()
-        self._launch()
+        if in_place:
+            self._hook("drain", hooks.drain, old=True)
+            self._make_room()
+        self._launch_new()
         self._check(lambda who: gates.guest(self.desired.region, gates.GUEST, who, strategy.ready_timeout))
         self._own_gates("launch")
         self._hook("after_launch", hooks.after_launch)
-        self._hook("drain", hooks.drain, old=True)
+        if not in_place:
+            self._hook("drain", hooks.drain, old=True)
         self._move()
         self.moved = now()
         if self.order.probing:
@@ -108,6 +123,7 @@ class _Group:
             state=state,
             why=self.stuck.get(slot) or self.why.get(slot, ""),
             new=self.fresh.get(slot),
+            is_gone=slot in self.gone,
             gates=tuple(one for one in self.results if one.slot == slot),
             outages=tuple(outage for one, outage in self.outages if one == slot),
             begun=self.begun,
@@ -122,42 +138,68 @@ class _Group:
     def _alive(self) -> list[Unit]:
         return [unit for unit in self.units if unit.slot not in self.why]
 
-    # New instances
+    # Room for new instances, and new instances
 
-    def _launch(self) -> None:
+    def _make_room(self) -> None:
+        """Take what stays off the old instances, and delete them."""
+        self.away = now()
+        units = self._alive()
+        why = self._clear({unit.slot: unit.old for unit in units})
+        for unit in units:
+            if unit.slot in why:
+                self.fail(unit.slot, why[unit.slot])
+            else:
+                self.gone.add(unit.slot)
+
+    def _clear(self, ids: Mapping[int, str]) -> dict[int, str]:
+        """Take ENIs and EIPs off instances, by number, and delete those; return why not."""
+        units = [unit for unit in self.units if unit.slot in ids]
+        moved = carry_out(
+            self.queues,
+            self.order,
+            [Move(unit.slot, "", unit.enis, cold=self._cold(unit)) for unit in units if unit.enis],
+            _spread([[Rebind(unit.slot, one.eip, one.public, "", "") for one in unit.own] for unit in units]),
+        )
+        why = {slot: failure.message for slot, failure in moved.failures}
+        going = [instance for slot, instance in ids.items() if slot not in why]
+        if failure := self._delete(going):
+            why |= {slot: failure for slot in ids if slot not in why}
+        return why
+
+    def _launch_new(self) -> None:
+        units = self._alive()
+        for slot, why in self._launch(self.desired, units).items():
+            self.fail(slot, why)
+
+    def _launch(self, desired: Desired, units: Sequence[Unit]) -> dict[int, str]:
+        """Launch an instance for each unit; return why there is none, by number."""
         handles = []
-        for (zone, groups), units in self._by_place().items():
+        for (zone, groups), some in _by_place(units).items():
             offers = tuple(
                 (kind, place.vswitch)
-                for kind in self.desired.types
-                for place in sorted(self.desired.places, key=lambda one: one.vswitch != units[0].vswitch)
+                for kind in desired.types
+                for place in sorted(desired.places, key=lambda one: one.vswitch != some[0].vswitch)
                 if place.zone == zone
             )
-            for first, amount in stretches([unit.slot for unit in units], 1):
+            for first, amount in stretches([unit.slot for unit in some], 1):
                 batch = Batch(first, amount, groups, offers)
+                patience = float(self.order.strategy.ready_timeout)
                 with SetWorkflowID(self.queues.name("RunInstances")):
                     handle = DBOS.enqueue_workflow(
-                        queue("RunInstances", self.desired.region),
-                        run_new,
-                        self.desired,
-                        self.run,
-                        batch,
-                        float(self.order.strategy.ready_timeout),
+                        queue("RunInstances", desired.region), run_new, desired, self.run, batch, patience
                     )
                 handles.append((batch, handle))
+        failed: dict[int, str] = {}
         for batch, handle in handles:
             made: Launched = handle.get_result(polling_interval_sec=process().poll)
             self.fresh |= dict(made.running)
             self.lost += [key for _, key in made.lost]
-            for slot in range(batch.first, batch.first + batch.amount):
-                if slot not in self.fresh:
-                    self.fail(slot, made.failure.message if made.failure else "the new instance vanished")
-
-    def _by_place(self) -> dict[tuple[str, tuple[str, ...]], list[Unit]]:
-        found: dict[tuple[str, tuple[str, ...]], list[Unit]] = {}
-        for unit in self.units:
-            found.setdefault((unit.zone, unit.groups), []).append(unit)
-        return found
+            failed |= {
+                slot: made.failure.message if made.failure else "the new instance vanished"
+                for slot in range(batch.first, batch.first + batch.amount)
+                if slot not in dict(made.running)
+            }
+        return failed
 
     # Gates and hooks
 
@@ -185,67 +227,114 @@ class _Group:
 
     # EIPs
 
+    def _cold(self, unit: Unit) -> tuple[str, ...]:
+        """Return the instances of a number that are stopped when ENIs come or go."""
+        new = self.fresh.get(unit.slot)
+        there = [(unit.old, unit.type)] if unit.slot not in self.gone else []
+        there += [(new.id, new.type)] if new else []
+        return tuple(key for key, kind in there if is_cold(self.order.strategy, kind))
+
+    def _bring(self, targets: Mapping[int, str], rebinds: Sequence[list[Rebind]]) -> Moved:
+        """Move the secondary ENIs of numbers to instances, and bind EIPs of primary ENIs anew."""
+        moves = [
+            Move(unit.slot, targets[unit.slot], unit.enis, unit.publics, self._cold(unit), self.away)
+            for unit in self.units
+            if unit.slot in targets and unit.enis
+        ]
+        return carry_out(self.queues, self.order, moves, _spread(rebinds))
+
     def _move(self) -> None:
-        alive = self._alive()
-        for unit in alive:
+        for unit in self._alive():
             if len(self.fresh[unit.slot].ips) <= max((one.number for one in unit.own), default=-1):
                 self.fail(unit.slot, "the new primary ENI has fewer private IPs than the old one has EIPs")
         alive = self._alive()
-        moved = carry_out(
-            self.queues,
-            self.order,
-            [Move(unit.slot, self.fresh[unit.slot].id, unit.enis, unit.publics) for unit in alive if unit.enis],
-            _spread([self._forth(unit) for unit in alive]),
-        )
+        moved = self._bring(self._targets(alive), [self._forth(unit) for unit in alive])
         self.outages += moved.outages
         for unit in alive:
             if failure := moved.failed(unit.slot):
                 self.fail(unit.slot, failure.message)
 
+    def _targets(self, units: Iterable[Unit]) -> dict[int, str]:
+        return {unit.slot: self.fresh[unit.slot].id for unit in units}
+
     def _forth(self, unit: Unit) -> list[Rebind]:
         new = self.fresh[unit.slot]
-        return [Rebind(unit.slot, one.eip, one.public, new.primary, new.ips[one.number]) for one in unit.own]
+        return [Rebind(unit.slot, one.eip, one.public, new.primary, new.ips[one.number], self.away) for one in unit.own]
 
     def _take_over(self) -> None:
         """Say by tags which instance is the number's now."""
         alive = self._alive()
-        for ids, role in (
-            ([unit.old for unit in alive], names.OLD),
-            ([self.fresh[unit.slot].id for unit in alive], names.CURRENT),
-        ):
-            if ids and (failure := tag(self.desired.region, "instance", ids, ((names.ROLE, role),))):
-                for unit in alive:
-                    self.fail(unit.slot, failure.message)
-                return
+        why = self._tag([unit.old for unit in alive if unit.slot not in self.gone], names.OLD)
+        why = why or self._tag([self.fresh[unit.slot].id for unit in alive], names.CURRENT)
+        for unit in alive if why else ():
+            self.fail(unit.slot, why)
+
+    def _tag(self, ids: Sequence[str], role: str) -> str:
+        """Tag instances with their role; return why not."""
+        failure = tag(self.desired.region, "instance", ids, ((names.ROLE, role),)) if ids else None
+        return failure.message if failure else ""
 
     # The way back
 
     def _undo(self) -> None:
         """Bring back to old instances what was theirs, then delete the new ones."""
-        units = [unit for unit in self.units if unit.slot in self.why]
-        moved = carry_out(
-            self.queues,
-            self.order,
-            [Move(unit.slot, unit.old, unit.enis, unit.publics) for unit in units if unit.enis],
-            _spread([_back(unit) for unit in units]),
-        )
+        failed = [unit for unit in self.units if unit.slot in self.why]
+        units = [unit for unit in failed if unit.slot not in self.gone]
+        moved = self._bring({unit.slot: unit.old for unit in units}, [_back(unit) for unit in units])
         self.outages += [(slot, one) for slot, one in moved.outages if one.seconds]
         self._note(units, moved)
         well = [unit for unit in units if unit.slot not in self.stuck]
-        if well and (
-            failure := tag(self.desired.region, "instance", [unit.old for unit in well], ((names.ROLE, names.CURRENT),))
-        ):
-            self.stuck |= {unit.slot: failure.message for unit in well}
-            return
-        going = [self.fresh[unit.slot].id for unit in well if unit.slot in self.fresh] + self.lost
-        failure = delete(self.desired.region, going, names.token(self.queues.run, "new")) if going else None
-        if failure:
-            self.stuck |= {unit.slot: failure.message for unit in well}
+        why = self._tag([unit.old for unit in well], names.CURRENT)
+        why = why or self._delete([self.fresh[unit.slot].id for unit in well if unit.slot in self.fresh] + self.lost)
+        if why:
+            self.stuck |= {unit.slot: why for unit in well}
+        self.lost.clear()
+        self._restore([unit for unit in failed if unit.slot in self.gone])
+        self._delete(self.lost)
+
+    def _delete(self, ids: Sequence[str]) -> str:
+        """Delete instances; return why not."""
+        if not ids:
+            return ""
+        failure = delete(self.desired.region, ids, names.token(self.queues.name("delete")))
+        return failure.message if failure else ""
+
+    def _restore(self, units: Sequence[Unit]) -> None:
+        """Launch again what old instances that are gone were launched from, in the place of what failed."""
+        failed = self._clear({unit.slot: self.fresh[unit.slot].id for unit in units if unit.slot in self.fresh})
+        again = [unit for unit in units if unit.slot not in failed]
+        for unit in again:
+            self.fresh.pop(unit.slot, None)
+        for (image, kind), some in _by_origin(again).items():
+            failed |= self._launch(replaced(self.desired, image=image, types=(kind,)), some)
+        there = [unit for unit in again if unit.slot not in failed]
+        moved = self._bring(self._targets(there), [self._forth(unit) for unit in there])
+        self.outages += moved.outages
+        failed |= {slot: failure.message for slot, failure in moved.failures}
+        if why := self._tag(list(self._targets(there).values()), names.CURRENT):
+            failed |= {unit.slot: why for unit in there}
+        self.stuck |= {slot: f"{self.why[slot]}; and the way back failed: {why}" for slot, why in failed.items()}
 
     def _note(self, units: Iterable[Unit], moved: Moved) -> None:
         for unit in units:
             if failure := moved.failed(unit.slot):
                 self.stuck[unit.slot] = f"{self.why[unit.slot]}; and the way back failed: {failure.message}"
+
+
+def _by_place(units: Iterable[Unit]) -> dict[tuple[str, tuple[str, ...]], list[Unit]]:
+    """Return units by zone and security groups."""
+    found: dict[tuple[str, tuple[str, ...]], list[Unit]] = {}
+    for unit in units:
+        found.setdefault((unit.zone, unit.groups), []).append(unit)
+    return found
+
+
+def _by_origin(units: Iterable[Unit]) -> dict[tuple[str, str], list[Unit]]:
+    """Return units by image and type of their old instances."""
+    found: dict[tuple[str, str], list[Unit]] = {}
+    for unit in units:
+        found.setdefault((unit.image, unit.type), []).append(unit)
+    return found
 
 
 def _back(unit: Unit) -> list[Rebind]:

@@ -69,6 +69,7 @@ class Fresh:
     """The new instance of a unit; `ips` are the private IPs of its primary ENI."""
 
     id: str
+    type: str
     primary: str
     ips: tuple[str, ...]
 
@@ -96,12 +97,16 @@ class GateResult:
 
 @dataclass(frozen=True)
 class Replaced:
-    """What became of a unit: `state` is replaced, failed (all is as before) or stuck (a person must look)."""
+    """What became of a unit: `state` is replaced, failed (all is as before) or stuck (a person must look).
+
+    `new` is the instance that is there instead of the old one when that `is_gone`.
+    """
 
     unit: Unit
     state: str
     why: str = ""
     new: Fresh | None = None
+    is_gone: bool = False
     gates: tuple[GateResult, ...] = ()
     outages: tuple[Outage, ...] = ()
     begun: float = 0.0

@@ -22,7 +22,7 @@ from generator.fleet.picture import picture
 from generator.fleet.rollout import gates, tidying
 from generator.fleet.rollout.desk import AFTER, BEFORE, CANCEL, CONTROL, EVENTS, PAUSE, RESUME, ROLLBACK, STATE
 from generator.fleet.rollout.gates import Who
-from generator.fleet.rollout.plan import Plan, plan, units_of
+from generator.fleet.rollout.plan import HOTPLUG, Plan, plan, units_of
 from generator.fleet.rollout.replacing import GROUP, REPLACEMENTS, delete, now, replace, take_back
 from generator.fleet.rollout.values import SCHEMA_VERSION, Kept, Order, Replaced, Result, State, Tally, Unit
 from generator.fleet.work import parts
@@ -78,12 +78,15 @@ class _Rollout:
         self.desired, self.order, self.strategy = desired, order, order.strategy
         self.run = str(DBOS.workflow_id)
         self.tally = Tally()
+        self.at_once, self.cold = 1, False
         self.state = State(self.run, desired.fleet, "running")
         self.factor = process().pace.factor
         self._groups = 0
 
     def go(self) -> Result:
         found = survey(self.desired, self.order)
+        self.at_once = max(1, found.at_once)
+        self.cold = any(change.how != HOTPLUG for change in found.changes)
         self._stand("running", waves=len(found.waves), total=len(found.changes))
         self._emit(
             {
@@ -134,7 +137,7 @@ class _Rollout:
         """Replace the instances of a wave; return why it stops there, empty when it does not."""
         if why := self._hook(number, wave, "before_wave"):
             return why
-        for chunk in parts(wave, self.strategy.surge(self.desired.count)):
+        for chunk in parts(wave, self.at_once):
             self._listen(0)
             self._reap()
             for one in self._replace(self.desired, _units(self.desired, chunk)):
@@ -164,8 +167,9 @@ class _Rollout:
     def _note(self, one: Replaced) -> None:
         if one.state == "replaced":
             self.tally.replaced.append(one)
-            until = one.ended + self.strategy.rollback_window / self.factor
-            self.tally.kept.append(Kept(one, until))
+            if not one.is_gone:
+                until = one.ended + self.strategy.rollback_window / self.factor
+                self.tally.kept.append(Kept(one, until))
         else:
             self.tally.failed.append(one)
         self._stand(self.state.phase)
@@ -258,21 +262,25 @@ class _Rollout:
         for (image, kind), slots in _before(gone).items():
             # What they were launched from is known; what they were configured with besides is the file's.
             desired = changed(self.desired, image=image, types=(kind,))
-            for chunk in parts(slots, self.strategy.surge(self.desired.count)):
+            for chunk in parts(slots, self.at_once):
                 for one in self._replace(desired, _units(desired, chunk)):
                     self._emit(*one.events())
-                    if one.state == "replaced":
-                        self.tally.kept.append(Kept(one, one.ended))
-                    else:
+                    if one.state != "replaced":
                         stuck.append(one)
+                    elif not one.is_gone:
+                        self.tally.kept.append(Kept(one, one.ended))
         if stuck:
             raise _EndError("incomplete", f"{stuck[0].unit.name} is not back: {stuck[0].why}")
         raise _EndError("rolled-back", why)
 
     def _take_back(self, done: Sequence[Replaced]) -> list[Replaced]:
         """Put old instances back; return those where that failed."""
-        handles = [self._enqueue(take_back, self.desired, part) for part in parts(done, GROUP)]
-        found = [one for handle in handles for one in handle.get_result(polling_interval_sec=process().poll)]
+        # What a move stops is away for longer: not more at once on the way back than on the way here.
+        size = self.at_once if self.cold else len(done)
+        found: list[Replaced] = []
+        for some in parts(done, size) if done else ():
+            handles = [self._enqueue(take_back, self.desired, part) for part in parts(some, GROUP)]
+            found += [one for handle in handles for one in handle.get_result(polling_interval_sec=process().poll)]
         for one in found:
             self._emit(*one.events())
         return [one for one in found if one.state == "stuck"]

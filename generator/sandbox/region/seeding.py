@@ -53,7 +53,7 @@ class InstanceType:
 TYPES = {
     kind.id: kind
     for kind in (
-        InstanceType("ecs.t6-c1m1.large", 2, 2.0, 2, 2, 1, 1),
+        InstanceType("ecs.t6-c1m1.large", 2, 2.0, 2, 2, 1, 1, hot_plug=False),
         InstanceType("ecs.c6.large", 2, 4.0, 2, 6, 2, 2),
         InstanceType("ecs.g6.large", 2, 8.0, 2, 6, 2, 2),
         InstanceType("ecs.g6.2xlarge", 8, 32.0, 4, 10, 8, 4),
