@@ -87,7 +87,7 @@ def test_a_rollout_is_granted_what_it_calls_beside() -> None:
         {action for statement in policy(spec_of(), rollout=rollout)["Statement"] for action in statement["Action"]}
         for rollout in (False, True)
     )
-    assert with_it - without == {"ecs:DetachNetworkInterface"}
+    assert with_it - without == {"ecs:DetachNetworkInterface", "ecs:StartInstance", "ecs:StopInstance"}
 
 
 def test_changes_are_for_one_region_and_a_role_for_itself() -> None:
