@@ -75,15 +75,16 @@ def start(  # noqa: PLR0917 - options of a command line
 
     opened = opening.read(fleet)
     order = rolling.order_of(opened.spec, probing=not no_probe, every=every, removal=remove)
-    found = rolling.preview(opened.spec, order, user_data=opened.user_data)
-    if plan and json:
-        console.out_json(found.to_json())
-    elif plan or not yes:
-        _show(found)
-    if plan:
-        return
-    if found.is_change and not yes:
-        _ask(found)
+    if plan or not yes:
+        found = rolling.preview(opened.spec, order, user_data=opened.user_data)
+        if plan and json:
+            console.out_json(found.to_json())
+        else:
+            _show(found)
+        if plan:
+            return
+        if found.is_change:
+            _ask(found)
     work = _work(opened.spec, state, engine, json=json)
     _finish(work, rolling.start(opened.spec, order, work, user_data=opened.user_data), junit, html)
 

@@ -98,11 +98,12 @@ class Actions:
     """All that is to be done, in no order: a launch knows what waits for what.
 
     `pack` are EIPs that are to share the fleet's bandwidth and do not yet; those that are allocated are packed by the
-    next round. `leftover_enis` hold nothing and belong to no instance: what an instance that vanished left behind.
+    next round. `revoke_rules` were made for the file, which has them no more. `leftover_enis` hold nothing and belong to no instance: what an instance that vanished left behind.
     """
 
     create_group: bool = False
     add_rules: tuple[Rule, ...] = ()
+    revoke_rules: tuple[Rule, ...] = ()
     create: tuple[int, ...] = ()
     revive: tuple[Revive, ...] = ()
     add_enis: tuple[AddEni, ...] = ()
@@ -125,6 +126,7 @@ class Actions:
             (
                 self.create_group,
                 self.add_rules,
+                self.revoke_rules,
                 self.create,
                 self.revive,
                 self.add_enis,
@@ -137,6 +139,11 @@ class Actions:
                 self.leftover_enis,
             )
         )
+
+    @property
+    def is_spending(self) -> bool:
+        """Whether anything would be made that takes money, quota or addresses."""
+        return any((self.create_group, self.create, self.revive, self.add_enis, self.add_ips, self.allocate))
 
 
 def stretches(slots: Sequence[int], ways: int) -> list[tuple[int, int]]:

@@ -122,7 +122,8 @@ def desired(cloud: Cloud, spec: FleetSpec, user_data: bytes = b"", *, image: str
         vpc=places[0].vpc,
         groups=(group.id,) if group.id else (),
         rules=tuple(
-            networks.Rule(rule.protocol.upper(), rule.port_range, rule.cidr, rule.description) for rule in group.rules
+            networks.Rule(rule.protocol.upper(), rule.port_range, rule.cidr, names.made(rule.description))
+            for rule in group.rules
         ),
         enis=tuple(_eni(spec, index) for index in range(len(spec.enis))),
         eip=NewEip(

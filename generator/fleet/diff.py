@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from generator.cloud.eips import Eip
 from generator.cloud.instances import Instance
+from generator.cloud.networks import Rule
 from generator.fleet import names
 from generator.fleet.actions import Actions, Drift, Removal, Revive
 from generator.fleet.desired import Desired
@@ -20,12 +21,10 @@ def diff(desired: Desired, observed: Observed) -> Actions:
     wanted_slots = range(1, desired.count + 1)
     revive = tuple(_revived(machines, slot) for slot in wanted_slots if slot in machines.orphans)
     create = tuple(slot for slot in wanted_slots if slot not in machines.by_slot and slot not in machines.orphans)
-    rules = {(rule.protocol, rule.ports, rule.cidr) for rule in observed.rules}
     return Actions(
         create_group=not desired.groups and not observed.groups,
-        add_rules=tuple(rule for rule in desired.rules if (rule.protocol, rule.ports, rule.cidr) not in rules)
-        if not desired.groups
-        else (),
+        add_rules=() if desired.groups else missing_rules(desired.rules, observed.rules),
+        revoke_rules=() if desired.groups else dropped_rules(desired.rules, observed.rules),
         create=create,
         revive=revive,
         add_enis=tuple(machines.missing_enis()),
@@ -41,6 +40,18 @@ def diff(desired: Desired, observed: Observed) -> Actions:
         kept_instances=sum(slot in machines.by_slot for slot in wanted_slots),
         kept_eips=addresses.kept,
     )
+
+
+def missing_rules(wanted: Iterable[Rule], held: Iterable[Rule]) -> tuple[Rule, ...]:
+    """Return the rules that a security group lacks."""
+    known = {rule.traffic for rule in held}
+    return tuple(rule for rule in wanted if rule.traffic not in known)
+
+
+def dropped_rules(wanted: Iterable[Rule], held: Iterable[Rule]) -> tuple[Rule, ...]:
+    """Return the rules that were made for a file which has them no more; those that a person added are left."""
+    known = {rule.traffic for rule in wanted}
+    return tuple(rule for rule in held if rule.traffic not in known and names.is_made(rule.description))
 
 
 def _revived(machines: Machines, slot: int) -> Revive:

@@ -18,7 +18,7 @@ from generator.fleet import names
 from generator.fleet.actions import Actions, AddEni, Need, Target, stretches
 from generator.fleet.calls import PHASES, Allocate, Assign, Associate, Attach, Failure, attempt
 from generator.fleet.desired import Desired
-from generator.fleet.diff import diff
+from generator.fleet.diff import diff, dropped_rules, missing_rules
 from generator.fleet.engine import process, queue
 from generator.fleet.names import Place
 from generator.fleet.observe import look
@@ -254,7 +254,7 @@ class _Round:
 
 @DBOS.step(name="security-group")
 def _security_group(desired: Desired, run: str, token: str) -> Any:
-    """Find or make the fleet's security group, give it the rules it lacks, and return its id."""
+    """Find or make the fleet's security group, bring its rules to those of the file, and return its id."""
     cloud = process().cloud(desired.region)
 
     def made() -> str:
@@ -264,10 +264,12 @@ def _security_group(desired: Desired, run: str, token: str) -> Any:
             group = networks.create_group(
                 cloud, name=f"multieip-{desired.fleet}", vpc=desired.vpc, tags=desired.tags_of(run), token=token
             )
-        held = {(rule.protocol, rule.ports, rule.cidr) for rule in networks.rules_of(cloud, group)}
-        missing = [rule for rule in desired.rules if (rule.protocol, rule.ports, rule.cidr) not in held]
-        if missing:
+        held = networks.rules_of(cloud, group)
+        if missing := missing_rules(desired.rules, held):
             networks.authorize(cloud, group, missing)
+        # After what is let in anew, so that a block that became smaller is never shut out.
+        for some in parts(dropped_rules(desired.rules, held), networks.MOST_REVOKED):
+            networks.revoke(cloud, group, some)
         return group
 
     return attempt(made)

@@ -82,6 +82,19 @@ def is_owned(description: str, fleet: str) -> bool:
     return owner_of(description) == fleet
 
 
+_MADE = "multieip"
+
+
+def made(description: str) -> str:
+    """Return the description of a rule that is made for a fleet: rules have no tags."""
+    return f"{_MADE}: {description}" if description else _MADE
+
+
+def is_made(description: str) -> bool:
+    """Say whether a rule's description says that it was made for a fleet, and not by a person."""
+    return description == _MADE or description.startswith(f"{_MADE}: ")
+
+
 def ours(fleet: str, run: str, more: Mapping[str, str]) -> Tags:
     """Return the tags of what a run makes for a fleet: the user's first."""
     return (*sorted(more.items()), (FLEET, fleet), (RUN, run))

@@ -8,6 +8,7 @@ from typing import Any
 
 from generator.cloud import eips as eips_api
 from generator.cloud import instances as instances_api
+from generator.cloud import networks as networks_api
 from generator.fleet.actions import Actions, Drift, Removal, stretches
 from generator.fleet.desired import Desired
 from generator.fleet.quotas import QUOTAS, minutes
@@ -85,6 +86,9 @@ def _calls(desired: Desired, actions: Actions) -> Iterator[Call]:
         yield Call("CreateSecurityGroup", 1, f"multieip-{desired.fleet}")
     if actions.add_rules:
         yield Call("AuthorizeSecurityGroup", 1, counted(len(actions.add_rules), "rule"))
+    revoked = len(actions.revoke_rules)
+    what = f"{counted(revoked, 'rule')} that the file has no more"
+    yield Call("RevokeSecurityGroup", _parts(revoked, networks_api.MOST_REVOKED), what, removes=True)
     yield from _instances(desired, actions)
     yield from _enis(desired, actions)
     yield from _eips(desired, actions)

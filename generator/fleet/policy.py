@@ -71,7 +71,7 @@ def operations(spec: FleetSpec) -> Iterator[Operation]:
     )
     yield from (eips.associate, *_of_eips(spec))
     if not spec.security_group.id:
-        yield from (networks.create_group, networks.authorize, networks.delete_group)
+        yield from (networks.create_group, networks.authorize, networks.revoke, networks.delete_group)
     # What a verification runs, and a destroy removes.
     yield from (assistant.run, assistant.results)
     yield from (eips.unassociate, instances.delete, enis.unassign, enis.delete)

@@ -68,12 +68,12 @@ def status(desired: Desired, observed: Observed, actions: Actions, picture: Pict
         picture=picture,
         wanted=desired.count,
         wanted_eips=desired.count * sum(eni.eips for eni in desired.enis),
-        drift=(*actions.drift, *_drift(desired, observed, picture)),
+        drift=(*actions.drift, *_drift(desired, observed, actions, picture)),
         changes=not actions.is_empty or bool(actions.remove),
     )
 
 
-def _drift(desired: Desired, observed: Observed, picture: Picture) -> Iterator[Drift]:
+def _drift(desired: Desired, observed: Observed, actions: Actions, picture: Picture) -> Iterator[Drift]:
     for machine in picture.machines:
         if machine.slot > desired.count:
             yield Drift(machine.id, "instance", "none", machine.name, "`multieip launch --remove` removes it")
@@ -90,7 +90,7 @@ def _drift(desired: Desired, observed: Observed, picture: Picture) -> Iterator[D
     for eip in observed.eips:
         if eip.id not in desired.eip_ids:
             yield from _tags(desired, eip.id, eip.tags)
-    yield from _rules(desired, observed)
+    yield from _rules(desired, observed, actions)
 
 
 def _enis(desired: Desired, observed: Observed) -> Iterator[Drift]:
@@ -111,13 +111,13 @@ def _tags(desired: Desired, resource: str, found: Tags) -> Iterator[Drift]:
             yield Drift(resource, f"tag {key}", value, has.get(key, "none"), _BY_HAND)
 
 
-def _rules(desired: Desired, observed: Observed) -> Iterator[Drift]:
-    """Yield what lets more in to the fleet's own security group than the file does; less is for a launch to add."""
+def _rules(desired: Desired, observed: Observed, actions: Actions) -> Iterator[Drift]:
+    """Yield what a person lets in to the fleet's own security group beside the file; all else is for a launch."""
     if desired.groups or not observed.groups:
         return
-    wanted = {(rule.protocol, rule.ports, rule.cidr) for rule in desired.rules}
+    wanted = {rule.traffic for rule in desired.rules}
     for rule in observed.rules:
-        if (rule.protocol, rule.ports, rule.cidr) not in wanted:
+        if rule.traffic not in wanted and rule not in actions.revoke_rules:
             found = f"{rule.protocol} {rule.ports} from {rule.cidr}"
             yield Drift(observed.groups[0].id, "rule", "none", found, _BY_HAND)
 

@@ -47,13 +47,15 @@ class Change:
 class Plan:
     """What a rollout does. `waves` are numbers of instances; `rest` is what a launch does after the last wave.
 
-    `blocked` says what stands in the way, `leftovers` are instances that an earlier rollout left behind.
+    `units` are the instances of the waves as they were found. `blocked` says what stands in the way, `leftovers` are
+    instances that an earlier rollout left behind.
     """
 
     fleet: str
     region: str
     changes: tuple[Change, ...] = ()
     waves: tuple[tuple[int, ...], ...] = ()
+    units: tuple[Unit, ...] = ()
     at_once: int = 0
     matching: tuple[int, ...] = ()
     protected: tuple[int, ...] = ()
@@ -118,6 +120,7 @@ def plan(desired: Desired, observed: Observed, order: Order) -> Plan:
         region=desired.region,
         changes=tuple(wanted),
         waves=tuple(waves(strategy, desired.count, [change.slot for change in wanted])),
+        units=tuple(units[change.slot] for change in wanted),
         at_once=at_once(desired, strategy, [change.how for change in wanted]),
         matching=tuple(matching),
         protected=tuple(protected),

@@ -108,12 +108,12 @@ def begin(wanted: Desired, order: Order, work: Work) -> State:
         )
 
     def same(one: Unfinished) -> bool:
-        return one.workflow == ROLLOUT and one.inputs == (wanted, order)
+        return one.workflow == ROLLOUT and one.inputs[:2] == (wanted, order)
 
     with _open(work, same) as left:
         run = left[0].run if left else f"{wanted.fleet}.{state.new_run()}"
         if not left:
-            _enqueue(run, wanted, order)
+            _enqueue(run, wanted, order, found)
         return _follow(run, work)
 
 
@@ -179,7 +179,7 @@ def _back(work: Work, run: str) -> State:
     """Roll out what the instances were before a rollout that is over."""
     with work.desk() as desk:
         result = desk.result(run)
-        wanted, order = desk.inputs(run)
+        wanted, order, *_ = desk.inputs(run)
     if result is None or not result.replaced:
         raise MultieipError(f"the rollout {run} left nothing to go back on")
     (image, kind), _ = Counter((one.unit.image, one.unit.type) for one in result.replaced).most_common(1)[0]
@@ -223,7 +223,7 @@ def _open(work: Work, keep: Callable[[Unfinished], bool]) -> Iterator[tuple[Unfi
         calls.close()
 
 
-def _enqueue(run: str, wanted: Desired, order: Order) -> None:
+def _enqueue(run: str, wanted: Desired, order: Order, found: Plan) -> None:
     """Hand a rollout to the engine; the fleet's name keeps a second one out, from whichever machine it comes."""
     from dbos import DBOS, SetEnqueueOptions, SetWorkflowID  # noqa: PLC0415
     from dbos import error as engine_errors  # noqa: PLC0415
@@ -232,7 +232,7 @@ def _enqueue(run: str, wanted: Desired, order: Order) -> None:
 
     try:
         with SetWorkflowID(run), SetEnqueueOptions(deduplication_id=wanted.fleet):
-            DBOS.enqueue_workflow(RUNS, rollout, wanted, order)
+            DBOS.enqueue_workflow(RUNS, rollout, wanted, order, found)
     except engine_errors.DBOSQueueDeduplicatedError:
         raise MultieipError(
             f"a rollout of {wanted.fleet} is under way", hint=f"see `multieip rollout status {wanted.fleet}`"

@@ -7,7 +7,7 @@ whoever asks, from any process. A person's word is a message to it.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace as changed
 from typing import Any
 
@@ -22,7 +22,7 @@ from generator.fleet.picture import picture
 from generator.fleet.rollout import gates, tidying
 from generator.fleet.rollout.desk import AFTER, BEFORE, CANCEL, CONTROL, EVENTS, PAUSE, RESUME, ROLLBACK, STATE
 from generator.fleet.rollout.gates import Who
-from generator.fleet.rollout.plan import HOTPLUG, Plan, plan, units_of
+from generator.fleet.rollout.plan import HOTPLUG, Plan, units_of
 from generator.fleet.rollout.replacing import GROUP, REPLACEMENTS, delete, now, replace, take_back
 from generator.fleet.rollout.values import SCHEMA_VERSION, Kept, Order, Replaced, Result, State, Tally, Unit
 from generator.fleet.work import parts
@@ -35,15 +35,9 @@ _MOST_PICTURED = 2_000
 
 
 @DBOS.workflow(name="rollout")
-def rollout(desired: Desired, order: Order) -> Result:
-    """Bring a fleet to what is desired, wave by wave."""
-    return _Rollout(desired, order).go()
-
-
-@DBOS.step(name="survey")
-def survey(desired: Desired, order: Order) -> Plan:
-    """Look at the fleet, and plan."""
-    return plan(desired, look(process().cloud(desired.region), desired), order)
+def rollout(desired: Desired, order: Order, plan: Plan) -> Result:
+    """Bring a fleet to what is desired, wave by wave, as planned."""
+    return _Rollout(desired, order, plan).go()
 
 
 @DBOS.step(name="units")
@@ -74,19 +68,20 @@ class _EndError(Exception):
 
 
 class _Rollout:
-    def __init__(self, desired: Desired, order: Order) -> None:
-        self.desired, self.order, self.strategy = desired, order, order.strategy
+    def __init__(self, desired: Desired, order: Order, plan: Plan) -> None:
+        self.desired, self.order, self.strategy, self.plan = desired, order, order.strategy, plan
         self.run = str(DBOS.workflow_id)
         self.tally = Tally()
-        self.at_once, self.cold = 1, False
+        self.at_once = max(1, plan.at_once)
+        self.cold = any(change.how != HOTPLUG for change in plan.changes)
+        # What the plan was made from is looked at anew for what begins later.
+        self._fresh = {unit.slot: unit for unit in plan.units} if not plan.leftovers else {}
         self.state = State(self.run, desired.fleet, "running")
         self.factor = process().pace.factor
         self._groups = 0
 
     def go(self) -> Result:
-        found = survey(self.desired, self.order)
-        self.at_once = max(1, found.at_once)
-        self.cold = any(change.how != HOTPLUG for change in found.changes)
+        found = self.plan
         self._stand("running", waves=len(found.waves), total=len(found.changes))
         self._emit(
             {
@@ -140,8 +135,8 @@ class _Rollout:
         for chunk in parts(wave, self.at_once):
             self._listen(0)
             self._reap()
-            for one in self._replace(self.desired, _units(self.desired, chunk)):
-                self._note(one)
+            for some in self._replace(self.desired, self._units_of(chunk)):
+                self._note(some)
             if why := self._too_many():
                 return why
         return self._hook(number, wave, "after_wave")
@@ -155,25 +150,40 @@ class _Rollout:
         (result,) = gates.hook(self.desired.region, where, hook, [who])
         return "" if result.passed else f"{result.gate}: {result.detail}"
 
-    def _replace(self, desired: Desired, units: Sequence[Unit]) -> list[Replaced]:
+    def _units_of(self, slots: Sequence[int]) -> list[Unit]:
+        fresh, self._fresh = self._fresh, {}
+        return [fresh[slot] for slot in slots] if fresh else _units(self.desired, slots)
+
+    def _replace(self, desired: Desired, units: Sequence[Unit]) -> Iterator[list[Replaced]]:
+        """Replace instances, and yield what became of a group as soon as it and those before it are done."""
         handles = [self._enqueue(replace, desired, part) for part in parts(units, GROUP)]
-        return [one for handle in handles for one in handle.get_result(polling_interval_sec=process().poll)]
+        failure: _EndError | None = None
+        for handle in handles:
+            yield handle.get_result(polling_interval_sec=process().poll)
+            try:
+                self._reap()
+            except _EndError as end:
+                # Groups that are under way come to their end first.
+                failure = failure or end
+        if failure:
+            raise failure
 
     def _enqueue(self, workflow: Any, desired: Desired, items: Sequence[Any]) -> Any:
         self._groups += 1
         with SetWorkflowID(f"{self.run}.group.{self._groups}"):
             return DBOS.enqueue_workflow(REPLACEMENTS, workflow, desired, self.order, self.run, list(items))
 
-    def _note(self, one: Replaced) -> None:
-        if one.state == "replaced":
+    def _note(self, some: Sequence[Replaced]) -> None:
+        for one in some:
+            if one.state != "replaced":
+                self.tally.failed.append(one)
+                continue
             self.tally.replaced.append(one)
             if not one.is_gone:
                 until = one.ended + self.strategy.rollback_window / self.factor
                 self.tally.kept.append(Kept(one, until))
-        else:
-            self.tally.failed.append(one)
         self._stand(self.state.phase)
-        self._emit(*one.events())
+        self._emit(*(event for one in some for event in one.events()))
 
     def _too_many(self) -> str:
         """Return why a rollout stops, with so many failures."""
@@ -263,12 +273,11 @@ class _Rollout:
             # What they were launched from is known; what they were configured with besides is the file's.
             desired = changed(self.desired, image=image, types=(kind,))
             for chunk in parts(slots, self.at_once):
-                for one in self._replace(desired, _units(desired, chunk)):
-                    self._emit(*one.events())
-                    if one.state != "replaced":
-                        stuck.append(one)
-                    elif not one.is_gone:
-                        self.tally.kept.append(Kept(one, one.ended))
+                for some in self._replace(desired, _units(desired, chunk)):
+                    self._emit(*(event for one in some for event in one.events()))
+                    stuck += [one for one in some if one.state != "replaced"]
+                    back = [one for one in some if one.state == "replaced" and not one.is_gone]
+                    self.tally.kept += [Kept(one, one.ended) for one in back]
         if stuck:
             raise _EndError("incomplete", f"{stuck[0].unit.name} is not back: {stuck[0].why}")
         raise _EndError("rolled-back", why)
