@@ -85,6 +85,8 @@ _DONE = {
     "InvalidEniId.NotFound",
     "InvalidInstanceId.NotFound",
     "InvalidIp.IpUnassigned",
+    # RevokeSecurityGroup: a rule that is not there.
+    "InvalidParam.SecurityGroupRuleId",
     "InvalidSecurityGroupId.NotFound",
     "InvalidSegmentInstanceId.NotFound",
     "ResourceAlreadyAssociated.IpAddress",

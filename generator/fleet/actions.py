@@ -98,7 +98,8 @@ class Actions:
     """All that is to be done, in no order: a launch knows what waits for what.
 
     `pack` are EIPs that are to share the fleet's bandwidth and do not yet; those that are allocated are packed by the
-    next round. `revoke_rules` were made for the file, which has them no more. `leftover_enis` hold nothing and belong to no instance: what an instance that vanished left behind.
+    next round. `revoke_rules` were made for the file, which has them no more. `leftover_enis` hold nothing and belong
+    to no instance: what an instance that vanished left behind.
     """
 
     create_group: bool = False

@@ -43,7 +43,9 @@ def test_rules_of_both_directions_come_and_go(cloud: Cloud) -> None:
     cloud.do("RevokeSecurityGroupEgress", **group, security_group_rule_id=[outward.security_group_rule_id])
     assert rules(cloud, key) == []
     code, _ = refusal(lambda: cloud.do("RevokeSecurityGroup", **group, security_group_rule_id=["sgr-nothing"]))
-    assert code == "InvalidSecurityGroupRuleId.NotFound"
+    assert code == "InvalidParam.SecurityGroupRuleId"
+    both = {"security_group_rule_id": ["sgr-nothing"], "permissions": [{"PortRange": "80/80"}]}
+    assert refusal(lambda: cloud.do("RevokeSecurityGroup", **group, **both))[0] == "InvalidParameter.Conflict"
     assert refusal(lambda: cloud.do("RevokeSecurityGroup", **group))[0] == "MissingParameter"
 
 

@@ -226,6 +226,7 @@ def test_the_policy_grants_what_the_region_sees(
         "ecs:DeleteNetworkInterface",
         "ecs:DescribeInstanceHistoryEvents",
         "ecs:DescribeSecurityGroupAttribute",
+        "ecs:RevokeSecurityGroup",
         "ecs:TagResources",
         "ecs:UnassignPrivateIpAddresses",
         "vpc:DescribeRouteEntryList",

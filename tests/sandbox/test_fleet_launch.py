@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 
+from generator.cloud import networks
+from generator.cloud.client import Cloud as Clients
 from generator.errors import CloudRefusedError, MultieipError
 from generator.fleet import names
-from generator.fleet.launch import Report, compare, launch
+from generator.fleet.launch import Report, compare, default_settings, launch
+from generator.fleet.picture import picture
+from generator.fleet.status import status
 from generator.sandbox.region.behaviour import Behaviour
 from generator.sandbox.region.clock import Clock
 from generator.sandbox.region.model import Eip, Eni, Instance, SecurityGroup
@@ -242,6 +246,52 @@ def test_a_security_group_is_made_with_the_rules_of_the_file_alone(cloud: Cloud,
     rules.append({"protocol": "tcp", "ports": "8000-8010", "cidr": "0.0.0.0/0"})
     report = go(spec_of(security_group={"rules": rules}, count=1), tmp_path)
     assert report.writes == 1
+
+
+def opened_ports(cloud: Cloud) -> dict[str, str]:
+    """Return what the fleet's own group lets in: where from, and the rule's description, by ports."""
+    made = next(one for one in region_of(cloud).all(SecurityGroup) if one.id != GROUP)
+    return {f"{rule.protocol} {rule.ports} {rule.cidr}": rule.description for rule in made.rules}
+
+
+def test_rules_that_the_file_drops_are_revoked_and_those_of_a_person_stay(cloud: Cloud, tmp_path: Path) -> None:
+    ssh = {"protocol": "tcp", "ports": "22", "cidr": "203.0.113.0/24", "description": "from the office"}
+    web = {"protocol": "tcp", "ports": "443", "cidr": "0.0.0.0/0"}
+    go(spec_of(security_group={"rules": [ssh, web]}, count=1), tmp_path)
+    group = next(one for one in region_of(cloud).all(SecurityGroup) if one.id != GROUP)
+    by_hand = {"IpProtocol": "TCP", "PortRange": "9100/9100", "SourceCidrIp": "10.0.0.0/8", "Description": "metrics"}
+    cloud.do("AuthorizeSecurityGroup", region_id=REGION, security_group_id=group.id, permissions=[by_hand])
+    narrower = spec_of(security_group={"rules": [{**web, "cidr": "198.51.100.0/24"}]}, count=1)
+    actions = compare(narrower)[2]
+    assert [(rule.ports, rule.description) for rule in actions.revoke_rules] == [
+        ("22/22", "multieip: from the office"),
+        ("443/443", "multieip"),
+    ]
+    assert not actions.is_empty
+    report = go(narrower, tmp_path)
+    assert report.writes == 2
+    assert opened_ports(cloud) == {"TCP 9100/9100 10.0.0.0/8": "metrics", "TCP 443/443 198.51.100.0/24": "multieip"}
+    goal, seen, actions = compare(narrower)
+    assert actions.is_empty
+    drift = status(goal, seen, actions, picture(goal, seen)).drift
+    assert [(one.resource, one.what, one.found) for one in drift] == [
+        (group.id, "rule", "TCP 9100/9100 from 10.0.0.0/8")
+    ]
+    assert go(narrower, tmp_path).writes == 0
+
+
+def test_a_rule_that_somebody_revoked_meanwhile_holds_nothing_up(cloud: Cloud, tmp_path: Path) -> None:
+    rules = [{"protocol": "tcp", "ports": port, "cidr": "0.0.0.0/0"} for port in ("22", "80", "443")]
+    go(spec_of(security_group={"rules": rules}, count=1), tmp_path)
+    group = next(one for one in region_of(cloud).all(SecurityGroup) if one.id != GROUP)
+    clients = Clients(REGION, default_settings().pace)
+    held = networks.rules_of(clients, group.id)
+    networks.revoke(clients, group.id, held[:1])
+    networks.revoke(clients, group.id, held[:2])
+    # All or none: the second rule is still there, and the next launch sees it.
+    assert networks.rules_of(clients, group.id) == held[1:]
+    go(spec_of(security_group={"rules": rules[:1]}, count=1), tmp_path)
+    assert opened_ports(cloud) == {"TCP 22/22 0.0.0.0/0": "multieip"}
 
 
 def test_instances_are_spread_over_vswitches(cloud: Cloud, tmp_path: Path) -> None:

@@ -108,6 +108,21 @@ def test_a_plan_of_a_fleet_that_grows_has_the_difference_only(
     assert writes(calls) == {}
 
 
+def test_rules_that_the_file_drops_are_planned_as_they_are_revoked(
+    cloud: Cloud, calls: Counter[str], tmp_path: Path
+) -> None:
+    more = {"protocol": "icmp", "cidr": "0.0.0.0/0"}
+    launch(spec_of(security_group={"rules": [*RULES["rules"], more]}), folder=tmp_path, settings=settings(), quiet=True)
+    calls.clear()
+    spec = spec_of(security_group=RULES)
+    found = review(spec)
+    assert planned(found) == {"RevokeSecurityGroup": 1}
+    assert found.plan is not None
+    assert [call.removes for call in found.plan.calls] == [True]
+    launch(spec, folder=tmp_path, settings=settings(), quiet=True)
+    assert writes(calls) == {"RevokeSecurityGroup": 1}
+
+
 def test_what_is_not_wanted_any_more_is_named_apart(cloud: Cloud, tmp_path: Path) -> None:
     launch(spec_of(), folder=tmp_path, settings=settings(), quiet=True)
     found = review(spec_of(count=2)).plan

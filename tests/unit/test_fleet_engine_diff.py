@@ -283,7 +283,22 @@ def test_a_security_group_of_the_file_is_made_and_gets_what_it_lacks() -> None:
     group = SecurityGroup("sg-9", "multieip-web", "vpc-1", "", TAGS)
     seen = replace(whole(), groups=(group,), rules=(Rule("TCP", "22/22", "0.0.0.0/0", "ssh"),))
     actions = diff(desired, seen)
-    assert (actions.create_group, actions.add_rules) == (False, rules[1:])
+    assert (actions.create_group, actions.add_rules, actions.revoke_rules) == (False, rules[1:], ())
+
+
+def test_only_rules_that_were_made_for_the_file_are_revoked() -> None:
+    ssh, web = (Rule("TCP", f"{port}/{port}", "0.0.0.0/0", names.made("")) for port in (22, 443))
+    mine = replace(ssh, ports="9100/9100", description="multieipish", id="sgr-2")
+    seen = replace(
+        whole(),
+        groups=(SecurityGroup("sg-9", "multieip-web", "vpc-1", "", TAGS),),
+        rules=(replace(ssh, id="sgr-1"), mine, replace(web, id="sgr-3")),
+    )
+    actions = diff(wanted(groups=(), rules=(web,)), seen)
+    assert [rule.id for rule in actions.revoke_rules] == ["sgr-1"]
+    assert not actions.is_empty
+    # The rules of a group that the file only names are no business of a launch.
+    assert diff(wanted(), seen).revoke_rules == ()
 
 
 def test_what_a_launch_cannot_change_is_drift() -> None:

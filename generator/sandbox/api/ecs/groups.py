@@ -227,12 +227,18 @@ def revoke_security_group_egress(call: Call) -> Body:
     return _revoke(call, "egress")
 
 
+# https://help.aliyun.com/en/ecs/api-revokesecuritygroup and the page on egress, since 2024-07-08.
+_NO_RULE = {"ingress": "InvalidParam.SecurityGroupRuleId", "egress": "InvalidSecurityGroupRule.RuleNotExist"}
+
+
 def _revoke(call: Call, direction: str) -> Body:
     group = _group(call)
     if ids := call.items("SecurityGroupRuleId"):
+        if call.items("Permissions"):
+            raise invalid("Permissions", "It excludes SecurityGroupRuleId.", "InvalidParameter.Conflict")
         known = {rule.id for rule in group.rules if rule.direction == direction}
         if not known.issuperset(ids):
-            raise not_found("InvalidSecurityGroupRuleId", "SecurityGroupRuleId")
+            raise ApiError(_NO_RULE[direction], "The specified security group rule does not exist.")
         kept = [rule for rule in group.rules if rule.id not in ids]
     else:
         gone = _given(call, direction)
