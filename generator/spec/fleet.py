@@ -263,6 +263,7 @@ class FleetSpec(Model):
         fleet_rules.as_many_eips,
         fleet_rules.segment_fits,
         fleet_rules.user_data_of_image,
+        fleet_rules.spot_is_unprotected,
         fleet_rules.protected_are_there,
         fleet_rules.probe_is_let_in,
         fleet_rules.without_alg,

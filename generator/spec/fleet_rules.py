@@ -251,6 +251,18 @@ def user_data_of_image(part: Part) -> Iterator[Problem]:
             )
 
 
+def spot_is_unprotected(part: Part) -> Iterator[Problem]:
+    """ECS protects no spot instance against deletion (RunInstances, InvalidChargeType.ValueNotSupported)."""
+    if part["deletion_protection"] is True and part.get("spot") is not None:
+        yield Problem(
+            ("deletion_protection",),
+            "together",
+            "ECS refuses `deletion_protection` for spot instances",
+            "remove deletion_protection or spot",
+            on_key=True,
+        )
+
+
 def protected_are_there(part: Part) -> Iterator[Problem]:
     """Protected instances are some of the fleet's."""
     count, protected = part["count"], as_list(_part(part, "strategy").get("protected"))

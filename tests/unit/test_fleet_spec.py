@@ -110,6 +110,8 @@ BAD = [
     ("spot: {price_limit: 0.1234}", "10:21 range"),
     ("spot: {price_limit: '0.1'}", "10:21 type"),
     ("spot: {protected_hours: 2}", "10:25 range"),
+    ("spot: {}\ndeletion_protection: true", "11:1 together"),
+    ("deletion_protection: true\nspot: {interruption: Stop}", "10:1 together"),
     # the security group
     ("security_group: {}", "10:1 one-of"),
     ("security_group: {id: sg-12345678, rules: [{protocol: icmp, cidr: 0.0.0.0/0}]}", "10:1 one-of 10:35 probe?"),
@@ -211,6 +213,8 @@ FINE = [
     "enis: [{}, {}]\neips: {ids: [eip-12345678, eip-12345679]}",
     "eips: {internet_charge_type: PayByBandwidth, bandwidth_mbps: 500}",
     "spot: {price_limit: 1}",
+    "spot: {price_limit: 1}\ndeletion_protection: false",
+    "deletion_protection: true",
     "strategy: {max_surge: 0, max_unavailable: 1, waves: ['1', 1, 100%], bake: 0}",
     GATE + "url: 'http://[::1]:9090/x?q=up{job=\"a\"}', pointer: /a/0, above: -1, below: 1}]}",
 ]
