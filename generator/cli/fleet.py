@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 Fleet = Annotated[str, typer.Argument(metavar="FLEET", help="A file, or the name of an example such as demo.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Unprotect = Annotated[
+    bool,
+    typer.Option("--unprotect", help="Take protection against deletion back from instances that are to go."),
+]
 State = Annotated[
     Path | None,
     typer.Option(
@@ -125,11 +129,12 @@ def _number(value: int | None) -> str:
 # launch
 
 
-def launch(
+def launch(  # noqa: PLR0917 - options of a command line
     fleet: Fleet,
     remove: Annotated[
         bool, typer.Option("--remove", help="Remove what the file does not ask for any more, after asking.")
     ] = False,
+    unprotect: Unprotect = False,
     yes: Yes = False,
     state: State = None,
     json: Json = False,
@@ -139,16 +144,19 @@ def launch(
     from generator.fleet import opening  # noqa: PLC0415
     from generator.fleet.plan import removals  # noqa: PLC0415
 
+    if unprotect and not remove:
+        raise UsageError("--unprotect is for what --remove removes", hint="add --remove, or leave both out")
     opened = opening.read(fleet)
     for warning in opened.warnings:
         console.say(str(warning))
     spec = opened.spec
     if remove and not yes:
         gone = launches.compare(spec, user_data=opened.user_data)[2].remove
+        _must_be_unprotected(gone, unprotect=unprotect)
         if gone:
             console.table(("call", "times", "what"), [(one.api, str(one.times), one.what) for one in removals(gone)])
             _agree(f"Remove this from {spec.name}?", "pass --yes, or launch without --remove")
-    done = launches.launch(spec, user_data=opened.user_data, folder=state, removal=remove)
+    done = launches.launch(spec, user_data=opened.user_data, folder=state, removal=remove, unprotect=unprotect)
     if json:
         console.out_json(
             {
@@ -171,11 +179,12 @@ def launch(
 # destroy
 
 
-def destroy(
+def destroy(  # noqa: PLR0917 - options of a command line
     fleet: Fleet,
     keep_eips: Annotated[
         bool, typer.Option("--keep-eips", help="Keep the EIPs, for the next launch. They are billed meanwhile.")
     ] = False,
+    unprotect: Unprotect = False,
     yes: Yes = False,
     state: State = None,
     json: Json = False,
@@ -186,14 +195,23 @@ def destroy(
 
     spec = load(fleet)
     gone = removal.preview(spec.name, spec.region, keep_eips=keep_eips)
+    _must_be_unprotected(gone, unprotect=unprotect)
     if gone and not yes:
         console.say(f"{spec.name} in {spec.region} has: {_counts(gone)}")
         _agree(f"Remove {'all but the EIPs' if keep_eips else 'all'} of {spec.name}?", "pass --yes")
     # Without anything to remove too: a run that was cut short may have calls under way.
-    done = removal.destroy(spec.name, spec.region, keep_eips=keep_eips, folder=state)
+    done = removal.destroy(spec.name, spec.region, keep_eips=keep_eips, unprotect=unprotect, folder=state)
     if json:
         console.out_json(_removed(spec.name, spec.region, done))
     console.say(f"✓ {spec.name}: {f'removed {_counts(done.removed)}' if done.removed else 'nothing was there'}")
+
+
+def _must_be_unprotected(gone: Removal, *, unprotect: bool) -> None:
+    """Refuse before anybody is asked what the removal itself would refuse."""
+    from generator.fleet.protection import refusal  # noqa: PLC0415 - with the cloud's SDK
+
+    if not unprotect and (failure := refusal(gone)):
+        raise failure.error()
 
 
 def _counts(gone: Removal) -> str:
@@ -254,6 +272,7 @@ def sweep(  # noqa: PLR0917 - options of a command line
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="With --dry-run: exit code 4 when there is something.")
     ] = False,
+    unprotect: Unprotect = False,
     yes: Yes = False,
     state: State = None,
     json: Json = False,
@@ -278,7 +297,8 @@ def sweep(  # noqa: PLR0917 - options of a command line
         return
     if dry_run:
         raise typer.Exit(ExitCode.CHANGES if detailed_exitcode else ExitCode.OK)
+    _must_be_unprotected(found.removal, unprotect=unprotect)
     if not yes:
         _agree(f"Remove these {len(rows)} things for good?", "pass --yes, or --dry-run to look only")
-    done = sweeps.remove(found, region, folder=state)
+    done = sweeps.remove(found, region, unprotect=unprotect, folder=state)
     console.say(f"✓ removed {_counts(done.removed)}")

@@ -77,7 +77,10 @@ class Drift:
 
 @dataclass(frozen=True)
 class Removal:
-    """What is there and not wanted any more, in the order in which it goes. Never done without being asked for."""
+    """What is there and not wanted any more, in the order in which it goes. Never done without being asked for.
+
+    `protected` are those of the instances (id, name) that are protected against deletion.
+    """
 
     unassociate: tuple[str, ...] = ()
     release: tuple[str, ...] = ()
@@ -86,6 +89,7 @@ class Removal:
     unassign: tuple[tuple[str, tuple[str, ...]], ...] = ()
     enis: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    protected: tuple[tuple[str, str], ...] = ()
 
     def __bool__(self) -> bool:
         return any(

@@ -38,6 +38,7 @@ def destroy(
     region: str,
     *,
     keep_eips: bool = False,
+    unprotect: bool = False,
     folder: Path | None = None,
     settings: Settings | None = None,
     quiet: bool = False,
@@ -45,10 +46,11 @@ def destroy(
     """Remove all that a fleet has, and return what that was; what is gone already is no error.
 
     A launch that was cut short is given up, after its calls that were under way. EIPs that are kept are unassociated
-    and stay the fleet's. Raises what the cloud refuses; `KeyboardInterrupt` leaves a state that the next call goes on
+    and stay the fleet's. Nothing goes while instances are protected against deletion, but with `unprotect`, which takes
+    the protection back. Raises what the cloud refuses; `KeyboardInterrupt` leaves a state that the next call goes on
     with.
     """
-    return carry_out("destroy", fleet, region, (fleet, region, keep_eips), folder, settings, quiet=quiet)
+    return carry_out("destroy", fleet, region, (fleet, region, keep_eips, unprotect), folder, settings, quiet=quiet)
 
 
 def carry_out(  # noqa: PLR0917 - destroy and sweep are the same but for these

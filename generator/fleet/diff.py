@@ -60,8 +60,8 @@ def _revived(machines: Machines, slot: int) -> Revive:
 
 
 def _removal(desired: Desired, machines: Machines, addresses: Addresses) -> Removal:
-    extra = [one.id for slot, one in sorted(machines.by_slot.items()) if slot > desired.count]
-    extra += [one.id for one in machines.surplus]
+    extra = [one for slot, one in sorted(machines.by_slot.items()) if slot > desired.count]
+    extra += machines.surplus
     bound = [eip for eip, _, _ in addresses.beyond()]
     idle = addresses.surplus
     ours = [eip for eip in (*bound, *idle) if eip.id not in desired.eip_ids and not eip.segment]
@@ -70,10 +70,16 @@ def _removal(desired: Desired, machines: Machines, addresses: Addresses) -> Remo
     return Removal(
         unassociate=tuple(eip.id for eip in bound),
         release=tuple(eip.id for eip in ours),
-        instances=tuple(extra),
+        instances=tuple(one.id for one in extra),
         unassign=tuple(_unwanted_ips(desired, machines)),
         enis=tuple(loose),
+        protected=protected(extra),
     )
+
+
+def protected(found: Iterable[Instance]) -> tuple[tuple[str, str], ...]:
+    """Return ids and names of those instances that are protected against deletion."""
+    return tuple((one.id, one.name) for one in found if one.deletion_protection)
 
 
 def _unwanted_ips(desired: Desired, machines: Machines) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -105,6 +111,7 @@ def everything(observed: Observed, fleet: str, *, keep_eips: bool = False) -> Re
             and (names.is_owned(eni.description, fleet) or dict(eni.tags).get(names.FLEET) == fleet)
         ),
         groups=tuple(group.id for group in observed.groups),
+        protected=protected(observed.instances),
     )
 
 

@@ -40,6 +40,7 @@ def launch(
     folder: Path | None = None,
     settings: Settings | None = None,
     removal: bool = False,
+    unprotect: bool = False,
     quiet: bool = False,
 ) -> Report:
     """Bring a fleet to what its file says, and return what was done.
@@ -54,7 +55,7 @@ def launch(
     wanted = desired(Cloud(spec.region, settings.pace, Conduct(observe=calls)), spec, user_data)
 
     def same(one: Unfinished) -> bool:
-        return one.workflow == "launch" and one.inputs == (wanted, removal)
+        return one.workflow == "launch" and one.inputs == (wanted, removal, unprotect)
 
     resumed = False
     try:
@@ -68,7 +69,7 @@ def launch(
                 progress.say(f"… going on with the run {one.run}")
                 run, resumed = one.run, True
             try:
-                result = engine.wait(run) if resumed else engine.run(workflow, run, wanted, removal)
+                result = engine.wait(run) if resumed else engine.run(workflow, run, wanted, removal, unprotect)
             except KeyboardInterrupt:
                 progress.say(interrupted(progress, f"launching {spec.name} again"))
                 raise

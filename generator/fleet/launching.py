@@ -22,6 +22,7 @@ from generator.fleet.diff import diff, dropped_rules, missing_rules
 from generator.fleet.engine import process, queue
 from generator.fleet.names import Place
 from generator.fleet.observe import look
+from generator.fleet.protection import refusal
 from generator.fleet.removing import remove_all
 from generator.fleet.running import Batch, Made, Offer, run_instances
 from generator.fleet.work import Queues, collect, parts, tag
@@ -44,8 +45,10 @@ class Result:
 
 
 @DBOS.workflow(name="launch")
-def launch(desired: Desired, removal: bool) -> Result:
-    """Bring a fleet to what is desired. What is not wanted any more goes only with `removal`."""
+def launch(desired: Desired, removal: bool, unprotect: bool = False) -> Result:
+    """Bring a fleet to what is desired. What is not wanted any more goes only with `removal`, and while some of its
+    instances are protected against deletion only with `unprotect`: nothing is begun otherwise.
+    """
     run = str(DBOS.workflow_id)
     queues, last = Queues(run, desired.region), Actions()
     sold_out: tuple[Offer, ...] = ()
@@ -53,9 +56,11 @@ def launch(desired: Desired, removal: bool) -> Result:
         last = compare(desired)
         if last.remove and not removal:
             return Result(last, number, _less_is_wanted(desired, last))
+        if not unprotect and (failure := refusal(last.remove)):
+            return Result(last, number, failure)
         if last.is_empty and not last.remove:
             return Result(last, number)
-        done = _Round(desired, run, queues, last, sold_out).go(removal=removal)
+        done = _Round(desired, run, queues, last, sold_out).go(removal=removal, unprotect=unprotect)
         if done.failure:
             return Result(last, number, done.failure)
         sold_out = done.sold_out
@@ -85,7 +90,7 @@ class _Round:
     _instances: list[Any] = field(default_factory=list)
     _targets: dict[Place, Target] = field(default_factory=dict)
 
-    def go(self, *, removal: bool) -> _Round:
+    def go(self, *, removal: bool, unprotect: bool) -> _Round:
         """Do all of it; `failure` says why not."""
         try:
             groups = self._groups()
@@ -95,7 +100,7 @@ class _Round:
             leftovers = self.queues.do("DeleteNetworkInterface", self.actions.leftover_enis)
             self._note(outcome.failure for _, outcome in leftovers)
             if removal and self.failure is None and self.actions.remove:
-                self.failure = remove_all(self.queues, self.actions.remove)
+                self.failure = remove_all(self.queues, self.actions.remove, unprotect=unprotect)
         except _EndedError:
             self.queues.end()
         return self

@@ -144,6 +144,7 @@ def _eips(desired: Desired, actions: Actions) -> Iterator[Call]:
 def removals(gone: Removal) -> tuple[Call, ...]:
     """Return the calls that remove what is not wanted any more, in their order."""
     calls = (
+        Call("ModifyInstanceAttribute", len(gone.protected), "protection against deletion (--unprotect)", removes=True),
         Call("UnassociateEipAddress", len(gone.unassociate), counted(len(gone.unassociate), "EIP"), removes=True),
         Call("ReleaseEipAddress", len(gone.release), counted(len(gone.release), "EIP"), removes=True),
         Call("ReleaseEipSegmentAddress", len(gone.segments), counted(len(gone.segments), "segment"), removes=True),

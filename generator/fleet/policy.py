@@ -75,14 +75,14 @@ def operations(spec: FleetSpec) -> Iterator[Operation]:
     # What a verification runs, and a destroy removes.
     yield from (assistant.run, assistant.results)
     yield from (eips.unassociate, instances.delete, enis.unassign, enis.delete)
+    if spec.deletion_protection:
+        yield instances.unprotect
 
 
 def of_rollout(spec: FleetSpec) -> Iterator[Operation]:
     """Yield the operations that a rollout uses beside: ENIs move, with a stop where a type turns out to take none while
-    it runs, and old instances may be protected."""
+    it runs."""
     yield from (enis.detach, instances.stop, instances.start)
-    if spec.deletion_protection:
-        yield instances.unprotect
 
 
 def _of_eips(spec: FleetSpec) -> Iterator[Operation]:

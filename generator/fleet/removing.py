@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dbos import DBOS
 
 from generator.cloud import eips, enis, instances, networks
 from generator.cloud.client import Cloud
+from generator.cloud.faults import ApiRefusedError, Fault
 from generator.errors import ExitCode
 from generator.fleet import names
 from generator.fleet.actions import Removal
@@ -17,6 +18,7 @@ from generator.fleet.calls import PHASES, Failure, Outcome, attempt
 from generator.fleet.diff import everything
 from generator.fleet.engine import process
 from generator.fleet.observe import look_at_all
+from generator.fleet.protection import refusal
 from generator.fleet.work import Queues, collect, parts
 
 # A round that is disturbed leads to another one.
@@ -38,8 +40,11 @@ class Result:
 
 
 @DBOS.workflow(name="destroy")
-def destroy(fleet: str, region: str, keep_eips: bool) -> Result:
-    """Remove all that a fleet has; its EIPs stay, bound to nothing, when they are to be kept."""
+def destroy(fleet: str, region: str, keep_eips: bool, unprotect: bool) -> Result:
+    """Remove all that a fleet has; its EIPs stay, bound to nothing, when they are to be kept.
+
+    Nothing goes while instances are protected against deletion, but with `unprotect`.
+    """
     queues, first = Queues(str(DBOS.workflow_id), region), None
     left = Removal()
     for _ in range(MOST_ROUNDS):
@@ -47,7 +52,7 @@ def destroy(fleet: str, region: str, keep_eips: bool) -> Result:
         first = first or left
         if not left:
             return Result(first, left)
-        if failure := remove_all(queues, left):
+        if failure := remove_all(queues, left, unprotect=unprotect):
             queues.end()
             return Result(first, left, failure)
     return Result(first or left, left, _not_gone(fleet))
@@ -61,10 +66,10 @@ def left_of(fleet: str, region: str, keep_eips: bool) -> Removal:
 
 
 @DBOS.workflow(name="sweep")
-def sweep(region: str, gone: Removal) -> Result:
+def sweep(region: str, gone: Removal, unprotect: bool) -> Result:
     """Remove what a person has seen and agreed to."""
     queues = Queues(str(DBOS.workflow_id), region)
-    return Result(gone, Removal(), remove_all(queues, gone))
+    return Result(gone, Removal(), remove_all(queues, gone, unprotect=unprotect))
 
 
 def _not_gone(fleet: str) -> Failure:
@@ -76,8 +81,15 @@ def _not_gone(fleet: str) -> Failure:
     )
 
 
-def remove_all(queues: Queues, gone: Removal) -> Failure | None:
-    """Remove what a removal names: EIPs, then instances, ENIs and security groups. What is gone is no error."""
+def remove_all(queues: Queues, gone: Removal, *, unprotect: bool) -> Failure | None:
+    """Remove what a removal names: EIPs, then instances, ENIs and security groups. What is gone is no error.
+
+    Instances that are protected keep all of it from going, unless the protection is to be taken back first.
+    """
+    if gone.protected:
+        held = _unprotect(queues.region, [key for key, _ in gone.protected]) if unprotect else refusal(gone)
+        if held:
+            return held
     failure = _eips(queues, gone)
     for ids in parts(gone.instances, instances.MOST):
         failure = failure or _delete_instances(queues.region, ids, names.token(queues.run, queues.name("delete")))
@@ -122,6 +134,24 @@ def _first(outcomes: Iterable[tuple[Any, Outcome]]) -> Failure | None:
     for _, outcome in outcomes:
         failure = failure or outcome.failure
     return failure
+
+
+@DBOS.step(name="unprotect")
+def _unprotect(region: str, ids: Sequence[str]) -> Failure | None:
+    """Take the protection of instances against deletion back; ones that are gone are no error."""
+    for key in ids:
+        failure = attempt(lambda key=key: _take_back(process().cloud(region), key)).failure  # type: ignore[misc]
+        if failure:
+            return replace(failure, fatal=True)
+    return None
+
+
+def _take_back(cloud: Cloud, instance: str) -> None:
+    try:
+        instances.unprotect(cloud, instance)
+    except ApiRefusedError as refused:
+        if refused.fault is not Fault.DONE:
+            raise
 
 
 @DBOS.step(name="delete-instances")

@@ -16,6 +16,7 @@ from generator.cloud.records import Tags
 from generator.fleet import names
 from generator.fleet.actions import Removal
 from generator.fleet.destroy import Report, carry_out
+from generator.fleet.diff import protected
 from generator.fleet.engine import Settings
 
 
@@ -40,6 +41,7 @@ class Orphans:
             instances=tuple(one.id for one in self.instances),
             enis=tuple(eni.id for eni in self.enis if not eni.primary),
             groups=tuple(group.id for group in self.groups),
+            protected=protected(self.instances),
         )
 
 
@@ -72,9 +74,14 @@ def remove(
     orphans: Orphans,
     region: str,
     *,
+    unprotect: bool = False,
     folder: Path | None = None,
     settings: Settings | None = None,
     quiet: bool = False,
 ) -> Report:
-    """Remove orphans that somebody has seen and agreed to. Cut short, it is simply done again."""
-    return carry_out("sweep", "multieip-sweep", region, (region, orphans.removal), folder, settings, quiet=quiet)
+    """Remove orphans that somebody has seen and agreed to. Cut short, it is simply done again.
+
+    Nothing goes while instances among them are protected against deletion, but with `unprotect`.
+    """
+    inputs = (region, orphans.removal, unprotect)
+    return carry_out("sweep", "multieip-sweep", region, inputs, folder, settings, quiet=quiet)

@@ -111,6 +111,24 @@ def test_nothing_is_removed_without_a_yes(cloud: Cloud, command: Command) -> Non
     assert len(json.loads(command.must("inventory", "--format", "json"))["instances"]) == 1
 
 
+def test_protected_instances_are_named_before_anybody_is_asked(cloud: Cloud, command: Command) -> None:
+    command.write(deletion_protection=True)
+    command.must("launch")
+    refused = command.do("destroy")
+    assert refused.returncode == ExitCode.FAILED
+    names = [f"web-{number:03} (i-" for number in (1, 2, 3)]
+    assert all(name in refused.stderr for name in ("3 instances are protected", "--unprotect", *names))
+    command.write(deletion_protection=True, count=2)
+    assert "ModifyInstanceAttribute" in command.must("plan")
+    assert "1 instance is protected" in command.do("launch", "--remove").stderr
+    assert command.do("launch", "--unprotect").returncode == ExitCode.USAGE
+    assert region_of(cloud).all(Instance)[2].status == "Running"
+    command.must("launch", "--remove", "--unprotect", "--yes")
+    command.must("destroy", "--unprotect", "--yes")
+    assert_nothing(cloud)
+    assert "ecs:ModifyInstanceAttribute" in command.must("policy")
+
+
 def test_kept_eips_are_those_of_the_next_launch(cloud: Cloud, command: Command) -> None:
     command.must("launch")
     before = eips(command)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from generator.cloud.client import Cloud as Clients
-from generator.errors import MultieipError
+from generator.errors import ExitCode, MultieipError
 from generator.fleet import sweep
 from generator.fleet.destroy import Report, destroy, preview
 from generator.fleet.launch import default_settings, launch
@@ -102,11 +102,61 @@ def test_contiguous_eips_are_released_as_a_whole(cloud: Cloud, tmp_path: Path) -
     assert len(report.removed.segments) == 1
 
 
-def test_a_protected_instance_stays_and_it_is_said(cloud: Cloud, tmp_path: Path) -> None:
-    launch(spec_of(count=1, deletion_protection=True), folder=tmp_path, quiet=True)
-    with pytest.raises(MultieipError, match="DeletionProtection"):
+def protect(cloud: Cloud, name: str) -> str:
+    """Protect an instance against deletion, as a person does, and return its id."""
+    key = next(one.id for one in region_of(cloud).all(Instance) if one.name == name)
+    cloud.do("ModifyInstanceAttribute", instance_id=key, deletion_protection=True)
+    return key
+
+
+def test_nothing_goes_while_an_instance_is_protected(cloud: Cloud, tmp_path: Path) -> None:
+    launch(spec_of(security_group=RULES), folder=tmp_path, quiet=True)
+    key = protect(cloud, "web-002")
+    with pytest.raises(
+        MultieipError, match=rf"^1 instance is protected against deletion: web-002 \({key}\);"
+    ) as refused:
         gone(tmp_path)
-    assert len(region_of(cloud).all(Instance)) == 1
+    assert (refused.value.exit_code, "--unprotect" in refused.value.hint) == (ExitCode.FAILED, True)
+    assert_exact(cloud, spec_of())
+    report = destroy("web", REGION, unprotect=True, folder=tmp_path, quiet=True)
+    assert_nothing(cloud)
+    # Beside the calls for what is there, one for the instance that was protected.
+    assert report.writes == 15 * 2 + 3 + 1 + 1 + 1
+
+
+def test_a_launch_removes_no_protected_instance_unasked(cloud: Cloud, tmp_path: Path) -> None:
+    launch(spec_of(deletion_protection=True), folder=tmp_path, quiet=True)
+    # One more private IP for each that stays: not even that is done before it is clear what goes.
+    less = spec_of(deletion_protection=True, count=2, enis=[{"private_ips": 3, "eips": 2}, {"private_ips": 3}])
+    with pytest.raises(MultieipError, match=r"^1 instance is protected against deletion: web-003"):
+        launch(less, folder=tmp_path, removal=True, quiet=True)
+    assert_exact(cloud, spec_of())
+    launch(less, folder=tmp_path, removal=True, unprotect=True, quiet=True)
+    assert_exact(cloud, less)
+    # Those that stay are as protected as they were.
+    assert {one.deletion_protection for one in region_of(cloud).all(Instance)} == {True}
+
+
+def test_a_sweep_leaves_protected_instances_and_all_else_until_told(cloud: Cloud, tmp_path: Path) -> None:
+    launch(spec_of(count=1), folder=tmp_path, quiet=True)
+    protect(cloud, "web-001")
+    clients = Clients(REGION, default_settings().pace)
+    with pytest.raises(MultieipError, match="protected against deletion: web-001"):
+        sweep.remove(sweep.find(clients, []), REGION, folder=tmp_path, quiet=True)
+    assert_exact(cloud, spec_of(count=1))
+    sweep.remove(sweep.find(clients, []), REGION, unprotect=True, folder=tmp_path, quiet=True)
+    assert_nothing(cloud)
+
+
+def test_an_instance_that_went_meanwhile_need_not_be_unprotected(cloud: Cloud, tmp_path: Path) -> None:
+    launch(spec_of(count=1), folder=tmp_path, quiet=True)
+    key = protect(cloud, "web-001")
+    orphans = sweep.find(Clients(REGION, default_settings().pace), [])
+    cloud.do("ModifyInstanceAttribute", instance_id=key, deletion_protection=False)
+    cloud.do("DeleteInstances", region_id=REGION, instance_id=[key], force=True)
+    cloud.until(lambda: cloud.status(key) is None)
+    sweep.remove(orphans, REGION, unprotect=True, folder=tmp_path, quiet=True)
+    assert_nothing(cloud)
 
 
 def test_a_sweep_finds_what_no_known_fleet_owns(cloud: Cloud, tmp_path: Path) -> None:
