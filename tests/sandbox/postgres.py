@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 # Where Debian and PostgreSQL's own packages have the server's programs.
 _PLACES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
@@ -22,9 +23,20 @@ def why_not() -> str:
     return ""
 
 
+def database(server: str) -> str:
+    """Make a new database on a server, and return its URL; `server` is the URL that `serving` yields."""
+    import psycopg
+    from psycopg.sql import SQL, Identifier
+
+    name = f"test_{os.urandom(6).hex()}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+    return urlsplit(server)._replace(path=f"/{name}").geturl()
+
+
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
-    """Serve a new database until the block ends, and yield its URL."""
+    """Serve a new database until the block ends, and yield its URL; `database` makes more of them."""
     # The server refuses root, and its user reaches no test's folder.
     home = Path(f"/var/tmp/multieip-postgres-{os.getpid()}-{os.urandom(3).hex()}")
     home.mkdir(mode=0o755)

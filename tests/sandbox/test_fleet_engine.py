@@ -19,7 +19,7 @@ from generator.fleet.quotas import QUOTAS, Quota
 from generator.sandbox.region.behaviour import Behaviour
 from generator.sandbox.region.clock import Clock
 from generator.sandbox.region.model import Eip, Instance
-from tests.sandbox.chaos import Job, said, start
+from tests.sandbox.chaos import Job, Process
 from tests.sandbox.fleets import assert_exact, region_of, spec_of
 from tests.sandbox.region import Cloud, served
 
@@ -54,37 +54,34 @@ def test_one_process_works_on_a_fleet_at_a_time(tmp_path: Path) -> None:
 
 
 def test_another_process_is_turned_away_while_a_launch_runs(cloud: Cloud, tmp_path: Path) -> None:
-    process = start(job(cloud, tmp_path))
+    process = Process(job(cloud, tmp_path))
     try:
         until_eips(cloud, 1)
         with pytest.raises(MultieipError, match="another process works on the fleet web"):
             launch(LONG, folder=tmp_path, quiet=True)
     finally:
         process.kill()
-        process.join()
 
 
 def test_an_interrupt_says_what_there_is_and_the_next_launch_goes_on(cloud: Cloud, tmp_path: Path) -> None:
-    process = start(job(cloud, tmp_path))
+    process = Process(job(cloud, tmp_path))
     until_eips(cloud, 100)
-    assert process.pid
     os.kill(process.pid, signal.SIGINT)
     begun = time.monotonic()
     process.join(15)
     assert process.exitcode == ExitCode.INTERRUPTED
     assert time.monotonic() - begun < 10
-    assert "✗ interrupted: " in said(job(cloud, tmp_path))
-    assert "of 170 EIPs allocated" in said(job(cloud, tmp_path))
+    assert "✗ interrupted: " in process.end.said
+    assert "of 170 EIPs allocated" in process.end.said
     report = launch(LONG, folder=tmp_path, quiet=True)
     assert report.resumed
     assert_exact(cloud, LONG)
 
 
 def test_a_run_goes_on_under_other_quotas_than_it_began_with(cloud: Cloud, tmp_path: Path) -> None:
-    process = start(job(cloud, tmp_path))
+    process = Process(job(cloud, tmp_path))
     until_eips(cloud, 20)
     process.kill()
-    process.join()
     others = {api: Quota(quota.calls, 7) for api, quota in QUOTAS.items()}
     report = launch(LONG, folder=tmp_path, quiet=True, settings=default_settings(quotas=others))
     assert report.resumed
@@ -92,10 +89,9 @@ def test_a_run_goes_on_under_other_quotas_than_it_began_with(cloud: Cloud, tmp_p
 
 
 def test_a_run_of_another_file_is_given_up(cloud: Cloud, tmp_path: Path) -> None:
-    process = start(job(cloud, tmp_path))
+    process = Process(job(cloud, tmp_path))
     until_eips(cloud, 20)
     process.kill()
-    process.join()
     smaller = spec_of(count=10, enis=[{"private_ips": 5}, {"private_ips": 6}, {"private_ips": 6, "eips": 1}])
     report = launch(smaller, folder=tmp_path, quiet=True, removal=True)
     assert not report.resumed
@@ -131,10 +127,9 @@ def open_runs(folder: Path, fleet: str = "web") -> list[str]:
 
 
 def test_what_another_version_began_is_given_up(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    process = start(job(cloud, tmp_path))
+    process = Process(job(cloud, tmp_path))
     until_eips(cloud, 20)
     process.kill()
-    process.join()
     assert "launch" in open_runs(tmp_path)
     monkeypatch.setattr("generator.fleet.engine.FORMAT", "another")
     report = launch(LONG, folder=tmp_path, quiet=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import time
 from collections import Counter
 from pathlib import Path
@@ -21,7 +20,7 @@ from generator.sandbox.region.behaviour import Behaviour
 from generator.sandbox.region.clock import Clock
 from generator.sandbox.region.model import Eni
 from tests.sandbox import postgres
-from tests.sandbox.chaos import Job, killed_until_done, said, start
+from tests.sandbox.chaos import Job, Process, killed_until_done
 from tests.sandbox.fleets import region_of
 from tests.sandbox.region import Cloud, served
 from tests.sandbox.rollouts import NEW, Fleet, Watcher, fleet, images
@@ -40,19 +39,19 @@ def test_two_of_three_workers_die_and_the_third_finishes(tmp_path: Path, monkeyp
             "strategy": {"max_surge": "100%", "waves": ["50%"], "ready_timeout": 600},
         }
         launched = Job.of("launch", fleet(**more), cloud.server.url, tmp_path, FAST, quiet=True)
-        killed_until_done(launched, random.Random(0), kills=())
+        killed_until_done(launched)
         web = Fleet(cloud, tmp_path, launched=True, **more)
         job = Job.of("rollout", fleet(NEW, **more), cloud.server.url, tmp_path, FAST, database=url)
         with Watcher(cloud, web) as watcher:
-            workers = [start(job)]
+            workers = [Process(job)]
             wait_for_run(web, url)
-            workers += [start(job), start(job)]
+            workers += [Process(job), Process(job)]
             wait_for_moves(cloud, web)
             for worker in workers[:2]:
-                assert worker.exitcode is None, said(job)
+                assert worker.exitcode is None, str(worker.end)
                 worker.kill()
             workers[2].join(300 + INSTANCES)
-        assert workers[2].exitcode == 0, said(job)
+        assert workers[2].exitcode == 0, str(workers[2].end)
         watcher.assert_well()
         web.assert_kept()
         assert set(images(cloud)).isdisjoint(web.images)
