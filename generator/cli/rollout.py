@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_format
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from generator import console
+from generator.cli import rollout_reports
 from generator.cli.fleet import Fleet, Json, State, Yes
+from generator.cli.rollout_reports import NO_REPORTS, CodeQuality, Html, Junit, Links, Reports, Summary
 from generator.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -27,10 +28,6 @@ Database = Annotated[
         envvar="MULTIEIP_ENGINE",
         help="Keep runs in PostgreSQL (postgresql://…), so that several machines share them.",
     ),
-]
-Junit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write the gates as JUnit.")]
-Html = Annotated[
-    Path | None, typer.Option("--html", metavar="FILE", help="Write a report, one page that stands alone.")
 ]
 Events = Annotated[bool, typer.Option("--json", help="Write events as JSON, a line each.")]
 NoProbe = Annotated[bool, typer.Option("--no-probe", help="Do not ask EIPs from this machine.")]
@@ -68,6 +65,9 @@ def start(  # noqa: PLR0917 - options of a command line
     json: Events = False,
     junit: Junit = None,
     html: Html = None,
+    summary: Summary = None,
+    code_quality: CodeQuality = None,
+    links: Links = None,
 ) -> None:
     """Bring a fleet to what its file says, wave by wave; go on with one that was cut short."""
     from generator.fleet import opening  # noqa: PLC0415 - it brings the cloud's SDK
@@ -86,7 +86,8 @@ def start(  # noqa: PLR0917 - options of a command line
         if found.is_change:
             _ask(found)
     work = _work(opened.spec, state, engine, json=json)
-    _finish(work, rolling.start(opened.spec, order, work, user_data=opened.user_data), junit, html)
+    reports = Reports(junit, html, summary, code_quality, links)
+    _finish(work, rolling.start(opened.spec, order, work, user_data=opened.user_data), fleet, reports)
 
 
 def status(fleet: Fleet, state: State = None, engine: Database = None, json: Json = False) -> None:
@@ -112,6 +113,9 @@ def watch(  # noqa: PLR0917 - options of a command line
     json: Events = False,
     junit: Junit = None,
     html: Html = None,
+    summary: Summary = None,
+    code_quality: CodeQuality = None,
+    links: Links = None,
 ) -> None:
     """Show what the last rollout did, and does, until it ends or waits for a person."""
     from generator.fleet.rollout import rolling  # noqa: PLC0415 - with the engine
@@ -119,7 +123,7 @@ def watch(  # noqa: PLR0917 - options of a command line
     work = _of(fleet, state, engine, json=json)
     with work.desk() as desk:
         stands = rolling.follow(desk, desk.last().run, work.told)
-    _finish(work, stands, junit, html)
+    _finish(work, stands, fleet, Reports(junit, html, summary, code_quality, links))
 
 
 def pause(fleet: Fleet, state: State = None, engine: Database = None) -> None:
@@ -134,6 +138,9 @@ def resume(  # noqa: PLR0917 - options of a command line
     json: Events = False,
     junit: Junit = None,
     html: Html = None,
+    summary: Summary = None,
+    code_quality: CodeQuality = None,
+    links: Links = None,
 ) -> None:
     """Go on with a rollout that waits, or whose process has ended; what failed is tried again."""
     from generator.fleet.rollout import rolling  # noqa: PLC0415 - with the engine
@@ -142,7 +149,7 @@ def resume(  # noqa: PLR0917 - options of a command line
     if rolling.is_attended(work):
         _say(fleet, "resume", state, engine)
     else:
-        _finish(work, rolling.resume(work), junit, html)
+        _finish(work, rolling.resume(work), fleet, Reports(junit, html, summary, code_quality, links))
 
 
 def cancel(fleet: Fleet, state: State = None, engine: Database = None, json: Events = False) -> None:
@@ -178,7 +185,7 @@ def work(
     from generator.fleet.rollout import rolling  # noqa: PLC0415 - with the engine
 
     mine = _of(fleet, state, engine, json=json)
-    _finish(mine, rolling.work_along(mine), None, None)
+    _finish(mine, rolling.work_along(mine), fleet)
 
 
 def history(  # noqa: PLR0917 - options of a command line
@@ -189,6 +196,9 @@ def history(  # noqa: PLR0917 - options of a command line
     json: Json = False,
     junit: Junit = None,
     html: Html = None,
+    summary: Summary = None,
+    code_quality: CodeQuality = None,
+    links: Links = None,
 ) -> None:
     """Show the rollouts of a fleet that are known here, and write reports of one."""
     work = _of(fleet, state, engine)
@@ -220,9 +230,11 @@ def history(  # noqa: PLR0917 - options of a command line
             for one in found
         ]
         console.table(("run", "begun (UTC)", "state", "replaced", "why"), rows)
-    if (junit or html) and not chosen:
+    reports = Reports(junit, html, summary, code_quality, links)
+    if chosen:
+        rollout_reports.write(work, chosen, reports, fleet)
+    elif reports.is_any:
         raise UsageError(f"no rollout of {work.fleet} is known here", hint="`multieip rollout start` begins one")
-    _write(work, chosen, junit, html)
 
 
 # What they share
@@ -241,15 +253,7 @@ def _work(spec: Any, state: Path | None, engine: str | None, *, json: bool) -> W
     if engine is not None and not engine.startswith(("postgresql://", "postgresql+psycopg://")):
         raise UsageError("--engine is not the URL of a PostgreSQL database", hint="postgresql://USER@HOST/DATABASE")
     settings = default_settings(database=engine)
-    return Work(spec.name, spec.region, state, settings, _tell_json if json else _tell)
-
-
-def _tell(portion: list[dict[str, Any]]) -> None:
-    from generator.fleet.rollout import report  # noqa: PLC0415 - with the engine
-
-    for event in portion:
-        if text := report.line(event):
-            console.say(text)
+    return Work(spec.name, spec.region, state, settings, _tell_json if json else rollout_reports.teller())
 
 
 def _tell_json(portion: list[dict[str, Any]]) -> None:
@@ -265,43 +269,20 @@ def _say(fleet: str, word: str, state: Path | None, engine: str | None, *, json:
     if stands is None:
         console.say(f"the rollout of {work.fleet} hears it before it begins anything new")
     else:
-        _finish(work, stands, None, None, wanted={"cancel": "cancelled", "rollback": "rolled-back"}.get(word, "done"))
+        _finish(work, stands, fleet, wanted={"cancel": "cancelled", "rollback": "rolled-back"}.get(word, "done"))
 
 
-def _finish(work: Work, stands: Standing, junit: Path | None, html: Path | None, *, wanted: str = "done") -> None:
+def _finish(work: Work, stands: Standing, fleet: str, reports: Reports = NO_REPORTS, *, wanted: str = "done") -> None:
     """Write reports, say what comes next, and end with the exit code of how a rollout stands."""
-    _write(work, stands.run, junit, html)
+    from generator.fleet.topology import printable  # noqa: PLC0415 - with the engine
+
+    rollout_reports.write(work, stands.run, reports, fleet)
     if stands.waits:
         verbs = "`multieip rollout resume`, `rollback` or `cancel`"
-        console.say(f"it waits: {stands.why}\n  → {verbs} {work.fleet} says how to go on")
+        console.say(f"it waits: {printable(stands.why)}\n  → {verbs} {work.fleet} says how to go on")
         raise typer.Exit(ExitCode.FAILED if stands.phase == "failed" else ExitCode.CHANGES)
     if stands.phase not in ("done", wanted):
         raise typer.Exit(ExitCode.FAILED)
-
-
-def _write(work: Work, run: str, junit: Path | None, html: Path | None) -> None:
-    summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    if not (junit or html or summary):
-        return
-    from generator.fleet.rollout import report  # noqa: PLC0415 - with the engine
-    from generator.image.cache import put_aside  # noqa: PLC0415
-
-    with work.desk() as desk:
-        events = [event for portion in desk.events(run, patience=0) for event in portion]
-        before, after = desk.pictures(run)
-    if not events:
-        raise UsageError(f"nothing is known of the rollout {run}", hint="`multieip rollout history` shows what is")
-    if junit:
-        with put_aside(junit) as aside:
-            aside.write_bytes(report.junit(events))
-    if html:
-        with put_aside(html) as aside:
-            aside.write_text(report.html(events, before, after), encoding="utf-8")
-    if summary:
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(report.summary(events))
-        for text in report.complaints(events):
-            console.say(text)
 
 
 def _show(found: Plan) -> None:

@@ -1,4 +1,4 @@
-"""The reports of a rollout: lines, JUnit, annotations, and the page as a browser has it."""
+"""The reports of a rollout: lines, JUnit, and the page as a browser has it."""
 
 from __future__ import annotations
 
@@ -57,19 +57,6 @@ def test_junit_has_each_gate_and_why_it_does_not_pass() -> None:
     failure = suite.find("./testcase/failure")
     assert failure is not None
     assert "<script>" in str(failure.get("message"))
-
-
-def test_annotations_are_a_line_each_whatever_they_say() -> None:
-    found = list(report.complaints(events()))
-    assert len(found) == 2
-    assert found[0].startswith("::error title=web-002::<script>")
-    assert all("\n" not in one and "%25" in one for one in found)
-
-
-def test_the_summary_has_a_row_for_each_instance() -> None:
-    said = report.summary(events())
-    assert "| web-001 | replaced | i-1 | i-3 | 1.25 s |" in said
-    assert "cancelled" in said.splitlines()[0]
 
 
 def page() -> str:

@@ -1,11 +1,11 @@
-"""A rollout's events as lines for a person, as JUnit, as annotations of a CI system, and as one HTML page. Pure.
+"""A rollout's events as lines for a person, as JUnit, and as one HTML page. Pure.
 
 The page stands alone: no script, and nothing from elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -79,34 +79,6 @@ def junit(events: Sequence[Event]) -> bytes:
         if not gate["passed"]:
             ElementTree.SubElement(case, "failure", message=printable(gate["detail"]))
     return bytes(ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True))
-
-
-def complaints(events: Sequence[Event]) -> Iterator[str]:
-    """Yield what went wrong as workflow commands of GitHub Actions.
-
-    https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions
-    """
-    for event in events:
-        if event["event"] == "instance" and event["state"] != "replaced":
-            yield f"::error title={_property(event['name'])}::{_data(event['why'])}"
-        elif event["event"] == "waits":
-            yield f"::warning title=rollout waits::{_data(event['why'])}"
-
-
-def _data(text: str) -> str:
-    return printable(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
-
-
-def summary(events: Sequence[Event]) -> str:
-    """Return a rollout in Markdown, for the summary page of a CI job."""
-    shown = Shown.of(events)
-    rows = [f"| {row.name} | {row.state} | {row.old} | {row.new} | {row.outage} |" for row in shown.rows]
-    head = ["| instance | result | old | new | longest outage |", "|---|---|---|---|---|"]
-    return "\n".join([f"### Rollout of {shown.fleet}: {shown.state}", "", *head, *rows, ""])
 
 
 @dataclass(frozen=True)
