@@ -14,9 +14,11 @@ from generator.errors import ExitCode, MultieipError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from generator.cloud.client import Cloud
     from generator.fleet.actions import Removal
     from generator.fleet.cost import Item
     from generator.fleet.destroy import Report
+    from generator.fleet.launch import Compared
     from generator.fleet.plan import Call, Plan
     from generator.fleet.planning import Review
 
@@ -135,13 +137,16 @@ def launch(  # noqa: PLR0917 - options of a command line
         bool, typer.Option("--remove", help="Remove what the file does not ask for any more, after asking.")
     ] = False,
     unprotect: Unprotect = False,
+    no_checks: Annotated[
+        bool, typer.Option("--no-checks", help="Leave out what `plan` checks before anything is spent.")
+    ] = False,
     yes: Yes = False,
     state: State = None,
     json: Json = False,
 ) -> None:
     """Bring a fleet to what its file says: instances, ENIs, EIPs. Done again, it goes on, or changes nothing."""
     from generator.fleet import launch as launches  # noqa: PLC0415 - it brings the cloud's SDK
-    from generator.fleet import opening  # noqa: PLC0415
+    from generator.fleet import opening, planning  # noqa: PLC0415
     from generator.fleet.plan import removals  # noqa: PLC0415
 
     if unprotect and not remove:
@@ -156,7 +161,19 @@ def launch(  # noqa: PLR0917 - options of a command line
         if gone:
             console.table(("call", "times", "what"), [(one.api, str(one.times), one.what) for one in removals(gone)])
             _agree(f"Remove this from {spec.name}?", "pass --yes, or launch without --remove")
-    done = launches.launch(spec, user_data=opened.user_data, folder=state, removal=remove, unprotect=unprotect)
+
+    def check(cloud: Cloud, compared: Compared | None) -> None:
+        for warning in planning.cleared(cloud, opened, compared):
+            console.say(str(warning))
+
+    done = launches.launch(
+        spec,
+        user_data=opened.user_data,
+        folder=state,
+        removal=remove,
+        unprotect=unprotect,
+        check=None if no_checks else check,
+    )
     if json:
         console.out_json(
             {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from generator.cloud.client import Cloud, Conduct, Pace
-from generator.errors import MultieipError
+from generator.cloud.faults import ApiRefusedError
+from generator.errors import CloudRefusedError, MultieipError
 from generator.fleet import state
 from generator.fleet.actions import Actions
 from generator.fleet.desired import Desired, desired
@@ -33,6 +35,13 @@ class Report:
     resumed: bool
 
 
+# What is wanted, what is there, and what leads from one to the other.
+Compared = tuple[Desired, Observed, Actions]
+# What may stop a launch before anything is spent, by an exception. It gets no comparison when there can be none, since
+# the fleet names what is not there.
+Check = Callable[[Cloud, Compared | None], None]
+
+
 def launch(
     spec: FleetSpec,
     *,
@@ -42,23 +51,26 @@ def launch(
     removal: bool = False,
     unprotect: bool = False,
     quiet: bool = False,
+    check: Check | None = None,
 ) -> Report:
     """Bring a fleet to what its file says, and return what was done.
 
     A launch of the same file that was cut short goes on; one of another file is given up, after its calls that were
-    under way. Raises what the cloud refuses, as `MultieipError` with the exit code; `KeyboardInterrupt` leaves a state
-    that the next launch goes on with.
+    under way. `check` is asked before a launch begins that makes something, and not where one goes on. Raises what the
+    cloud refuses, as `MultieipError` with the exit code; `KeyboardInterrupt` leaves a state that the next launch goes
+    on with.
     """
     settings = settings or default_settings()
     home, run = state.home(spec.name, folder), f"{spec.name}.{state.new_run()}"
     calls, progress = call_log(home), Progress(settings.pace.factor, quiet=quiet)
-    wanted = desired(Cloud(spec.region, settings.pace, Conduct(observe=calls)), spec, user_data)
+    cloud = Cloud(spec.region, settings.pace, Conduct(observe=calls))
 
     def same(one: Unfinished) -> bool:
         return one.workflow == "launch" and one.inputs == (wanted, removal, unprotect)
 
     resumed = False
     try:
+        wanted = _wanted(cloud, spec, user_data, check)
         with opened(home, spec.region, settings=settings, observer=calls, progress=progress, keep=same, busy=_BUSY) as (
             engine,
             left,
@@ -68,6 +80,13 @@ def launch(
             for one in left:
                 progress.say(f"… going on with the run {one.run}")
                 run, resumed = one.run, True
+            if check and not resumed:
+                compared = _compared(cloud, wanted)
+                actions = compared[2]
+                if actions.is_spending:
+                    check(cloud, compared)
+                elif actions.is_empty and not actions.remove:
+                    return Report(run, 0, actions, calls.writes, calls.reads, resumed)
             try:
                 result = engine.wait(run) if resumed else engine.run(workflow, run, wanted, removal, unprotect)
             except KeyboardInterrupt:
@@ -81,13 +100,26 @@ def launch(
     return Report(run, result.rounds, result.last, calls.writes, calls.reads, resumed)
 
 
-def compare(
-    spec: FleetSpec, *, settings: Settings | None = None, user_data: bytes = b""
-) -> tuple[Desired, Observed, Actions]:
-    """Return what a launch would do, without doing anything: what is wanted, what is there, the difference."""
+def _wanted(cloud: Cloud, spec: FleetSpec, user_data: bytes, check: Check | None) -> Desired:
+    """Return what a spec asks for; where it names what is not there, a check has the first word on it."""
+    try:
+        return desired(cloud, spec, user_data)
+    except ApiRefusedError:
+        raise
+    except CloudRefusedError:
+        if check:
+            check(cloud, None)
+        raise
+
+
+def compare(spec: FleetSpec, *, settings: Settings | None = None, user_data: bytes = b"") -> Compared:
+    """Return what a launch would do, without doing anything."""
     settings = settings or default_settings()
     cloud = Cloud(spec.region, settings.pace)
-    wanted = desired(cloud, spec, user_data)
+    return _compared(cloud, desired(cloud, spec, user_data))
+
+
+def _compared(cloud: Cloud, wanted: Desired) -> Compared:
     seen = look(cloud, wanted)
     return wanted, seen, diff(wanted, seen)
 

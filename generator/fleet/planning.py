@@ -14,12 +14,13 @@ from generator.fleet.actions import Actions
 from generator.fleet.cost import Estimate
 from generator.fleet.desired import Desired
 from generator.fleet.diff import diff
+from generator.fleet.launch import Compared
 from generator.fleet.observe import look
 from generator.fleet.opening import Opened
 from generator.fleet.plan import SCHEMA_VERSION, Plan
 from generator.fleet.preflight import Unknown, Use
 from generator.fleet.quotas import QUOTAS
-from generator.spec.findings import Finding, Problem
+from generator.spec.findings import Finding, FindingsError, Problem
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,24 @@ def review(cloud: Cloud, opened: Opened, *, dry_run: bool = False) -> Review:
         uses=preflight.uses(spec, goal, actions, facts),
         estimate=cost.estimate(cloud, goal),
     )
+
+
+def cleared(cloud: Cloud, opened: Opened, compared: Compared | None) -> tuple[Finding, ...]:
+    """Return the warnings of a launch; raise `FindingsError` where a plan has errors.
+
+    Without a comparison only what the file names is judged.
+    """
+    facts = preflight.gather(cloud, opened.spec, len(opened.user_data))
+    problems = list(checks.standing(opened.spec, facts))
+    if compared and not problems:
+        goal, seen, actions = compared
+        problems += checks.problems(opened.spec, seen, goal, actions, facts)
+    found = tuple(one for one in opened.findings(problems) if one not in opened.warnings)
+    if any(one.severity == "error" for one in problems):
+        error = FindingsError(found)
+        error.hint = "nothing was made; see `multieip plan`, or launch all the same with --no-checks"
+        raise error
+    return found
 
 
 def _dry_run(cloud: Cloud, goal: Desired, actions: Actions, groups: tuple[str, ...]) -> Iterator[Problem]:

@@ -111,6 +111,28 @@ def test_nothing_is_removed_without_a_yes(cloud: Cloud, command: Command) -> Non
     assert len(json.loads(command.must("inventory", "--format", "json"))["instances"]) == 1
 
 
+def test_a_launch_stops_at_what_a_plan_finds_and_shows_its_warnings(cloud: Cloud, command: Command) -> None:
+    command.write(enis=[{"private_ips": 1}] * 5)
+    planned, refused = command.do("plan"), command.do("launch")
+    assert (planned.returncode, refused.returncode) == (ExitCode.FINDINGS, ExitCode.FINDINGS)
+    (error,) = [line for line in planned.stdout.splitlines() if "error[" in line]
+    assert error in refused.stderr
+    assert "--no-checks" in refused.stderr
+    assert refused.stdout == ""
+    assert_nothing(cloud)
+    # ECS itself refuses what is not checked.
+    assert command.do("launch", "--no-checks").returncode == ExitCode.CLOUD
+    command.must("destroy", "--yes")
+    command.write(count=5)
+    done = command.do("launch", "--json")
+    assert done.returncode == 0
+    assert "warning[eip-quota]" in done.stderr
+    assert json.loads(done.stdout)["eips"] == 25
+    command.write(image={"name": "nothing"})
+    assert command.do("launch").returncode == ExitCode.FINDINGS
+    assert command.do("launch", "--no-checks").returncode == ExitCode.CLOUD
+
+
 def test_protected_instances_are_named_before_anybody_is_asked(cloud: Cloud, command: Command) -> None:
     command.write(deletion_protection=True)
     command.must("launch")

@@ -7,20 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from generator.cloud import networks
 from generator.cloud.client import Cloud as Clients
-from generator.errors import CloudRefusedError, MultieipError
-from generator.fleet import names
-from generator.fleet.launch import Report, compare, default_settings, launch
+from generator.errors import CloudRefusedError, ExitCode, MultieipError
+from generator.fleet import names, planning
+from generator.fleet.launch import Check, Compared, Report, compare, default_settings, launch
+from generator.fleet.opening import Opened
 from generator.fleet.picture import picture
 from generator.fleet.status import status
 from generator.sandbox.region.behaviour import Behaviour
 from generator.sandbox.region.clock import Clock
 from generator.sandbox.region.model import Eip, Eni, Instance, SecurityGroup
+from generator.spec.findings import FindingsError
 from generator.spec.fleet import FleetSpec
+from tests.sandbox.chaos import Job, Process
 from tests.sandbox.fleets import FAST, assert_exact, region_of, spec_of
 from tests.sandbox.region import GROUP, REGION, VSWITCH, Cloud, served
+
+SSH = [{"protocol": "tcp", "ports": "22", "cidr": "0.0.0.0/0"}]
 
 
 @pytest.fixture
@@ -65,6 +71,69 @@ def test_a_second_launch_makes_no_change_and_few_reads(cloud: Cloud, tmp_path: P
     assert (report.writes, report.rounds) == (0, 0)
     assert report.reads <= 8
     assert mapping(cloud) == before
+
+
+def check_of(spec: FleetSpec, folder: Path, seen: list[list[str]]) -> Check:
+    """Return what `multieip launch` checks a launch by; it notes the rules of the warnings each time."""
+    file = folder / "web.yaml"
+    file.write_text(yaml.safe_dump(spec.model_dump(mode="json", exclude_unset=True)))
+    opened = Opened(str(file), spec, b"", ())
+
+    def check(clients: Clients, compared: Compared | None) -> None:
+        seen.append([finding.rule for finding in planning.cleared(clients, opened, compared)])
+
+    return check
+
+
+def test_a_launch_is_checked_before_anything_is_made(cloud: Cloud, tmp_path: Path) -> None:
+    spec = spec_of(instance_types=["ecs.g7.large", "ecs.unheard"], security_group={"rules": SSH})
+    with pytest.raises(FindingsError) as refused:
+        go(spec, tmp_path, check=check_of(spec, tmp_path, []))
+    assert {finding.rule for finding in refused.value.findings if finding.severity == "error"} == {"instance-type"}
+    assert refused.value.exit_code == ExitCode.FINDINGS
+    assert "--no-checks" in refused.value.hint
+    region = region_of(cloud)
+    assert (region.all(Instance), region.all(Eip), len(region.all(SecurityGroup))) == ([], [], 1)
+    # Who knows better launches all the same: the type that there is does for all.
+    go(spec, tmp_path)
+    assert len(region.all(Instance)) == 3
+
+
+def test_checks_are_for_what_is_made_and_cost_no_reads_when_nothing_is(cloud: Cloud, tmp_path: Path) -> None:
+    spec, seen = spec_of(), list[list[str]]()
+    check = check_of(spec, tmp_path, seen)
+    first = go(spec, tmp_path, check=check)
+    assert first.reads <= 40
+    assert seen == [[]]
+    report = go(spec, tmp_path, check=check)
+    assert (report.writes, report.rounds) == (0, 0)
+    assert report.reads <= 8
+    assert report.actions.is_empty
+    # An EIP that is bound again costs nothing, so nothing is checked.
+    eip = region_of(cloud).all(Eip)[4]
+    cloud.eip("UnassociateEipAddress", region_id=REGION, allocation_id=eip.id)
+    assert go(spec, tmp_path, check=check).writes == 1
+    assert seen == [[]]
+    more = spec_of(count=5)
+    go(more, tmp_path, check=check_of(more, tmp_path, seen))
+    assert seen == [[], ["eip-quota"]]
+    assert_exact(cloud, more)
+
+
+def test_a_launch_that_goes_on_is_not_checked_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    spec = spec_of(count=10, enis=[{"private_ips": 5}, {"private_ips": 6}, {"private_ips": 6}])
+    with served(clock=Clock(10.0), behaviour=Behaviour(eips=spec.total_eips)) as slow:
+        monkeypatch.setenv("MULTIEIP_ENDPOINT", slow.server.url)
+        monkeypatch.setenv("MULTIEIP_CLOCK", "10.0")
+        process = Process(Job.of("launch", spec, slow.server.url, tmp_path, 10.0))
+        slow.until(lambda: slow.run(lambda: len(region_of(slow).all(Eip))) >= 20, 30)
+        process.kill()
+
+        def refuse(clients: Clients, compared: Compared | None) -> None:
+            raise AssertionError("it was checked when it began")
+
+        assert go(spec, tmp_path, check=refuse).resumed
+        assert_exact(slow, spec)
 
 
 def test_a_launch_finds_by_tags_what_there_is_when_its_state_is_lost(cloud: Cloud, tmp_path: Path) -> None:
@@ -326,4 +395,8 @@ def test_a_vswitch_or_an_image_that_is_not_there_ends_it_before_anything_is_made
         go(spec_of(vswitches=["vsw-bp1nowhere"]), tmp_path)
     with pytest.raises(CloudRefusedError, match="no image in cn-hangzhou was built from the image spec debian-12"):
         go(spec_of(image={"name": "debian-12"}), tmp_path)
+    wrong = spec_of(image={"name": "debian-12"}, vswitches=["vsw-bp1nowhere"])
+    with pytest.raises(FindingsError) as refused:
+        go(wrong, tmp_path, check=check_of(wrong, tmp_path, []))
+    assert {finding.rule for finding in refused.value.findings} == {"image", "vswitch"}
     assert not region_of(cloud).all(Instance)
