@@ -103,15 +103,11 @@ def status(fleet: Fleet, json: Json = False, detailed_exitcode: DetailedExitcode
     """Show a fleet as it is, and where it differs from its file."""
     from generator.fleet import opening  # noqa: PLC0415 - it brings the cloud's SDK
     from generator.fleet import status as states  # noqa: PLC0415
-    from generator.fleet.diff import diff  # noqa: PLC0415
-    from generator.fleet.observe import look  # noqa: PLC0415
     from generator.fleet.picture import picture  # noqa: PLC0415
 
     opened = opening.read(fleet)
-    cloud = opening.connect(opened.spec)
-    goal = opening.wanted(cloud, opened)
-    seen = look(cloud, goal)
-    found = states.status(goal, seen, diff(goal, seen), picture(goal, seen))
+    goal, seen, actions = opening.compared(opening.connect(opened.spec), opened)
+    found = states.status(goal, seen, actions, picture(goal, seen), opening.named_image(opened.spec))
     if json:
         console.out_json(found.to_json())
     else:

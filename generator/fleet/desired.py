@@ -42,7 +42,9 @@ class WantedEni:
 
 @dataclass(frozen=True)
 class Desired:
-    """A fleet as it should be. `groups` is empty while the security group with `rules` is not made yet."""
+    """A fleet as it should be. `groups` is empty while the security group with `rules` is not made yet, and `image`
+    when the one that the file means is not there, which only those may ask for who launch nothing.
+    """
 
     fleet: str
     region: str

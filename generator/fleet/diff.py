@@ -131,7 +131,8 @@ def _drift(desired: Desired, machines: Machines, addresses: Addresses) -> Iterat
 def _drift_of(desired: Desired, one: Instance) -> Iterator[Drift]:
     vswitches = [place.vswitch for place in desired.places]
     for what, wanted, found in (
-        ("image", (desired.image,), one.image),
+        # Whether an instance is of an image that is gone nobody can say.
+        ("image", (desired.image or one.image,), one.image),
         ("instance type", desired.types, one.type),
         ("vSwitch", vswitches, one.vswitch),
         ("key pair", (desired.key_pair,), one.key_pair),

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from generator.cloud.client import Cloud, Conduct, Observer, Pace
+from generator.cloud.faults import ApiRefusedError
+from generator.errors import CloudRefusedError
 from generator.fleet import quotas
-from generator.fleet.desired import Desired, desired
-from generator.fleet.observe import look
+from generator.fleet.actions import Actions
+from generator.fleet.desired import Desired, desired, image_of
+from generator.fleet.diff import diff
+from generator.fleet.observe import Observed, look
 from generator.fleet.picture import Picture, picture
 from generator.render.launch import user_data
 from generator.spec import fleet as specs
@@ -56,6 +60,25 @@ def connect(spec: FleetSpec, observer: Observer | None = None) -> Cloud:
 def wanted(cloud: Cloud, opened: Opened) -> Desired:
     """Return what a fleet should be; `CloudRefusedError` for an image or a vSwitch that is not there."""
     return desired(cloud, opened.spec, opened.user_data)
+
+
+def compared(cloud: Cloud, opened: Opened) -> tuple[Desired, Observed, Actions]:
+    """Return what a fleet should be, what there is, and the difference; the image is empty when it is not there."""
+    try:
+        image = image_of(cloud, opened.spec)
+    except ApiRefusedError:
+        raise
+    except CloudRefusedError:
+        image = ""
+    goal = desired(cloud, opened.spec, opened.user_data, image=image or _ANY_IMAGE)
+    goal = replace(goal, image=image)
+    seen = look(cloud, goal)
+    return goal, seen, diff(goal, seen)
+
+
+def named_image(spec: FleetSpec) -> str:
+    """Return how a fleet's file names its image, as in `family acs:debian_12_11_x64`."""
+    return next(f"{key} {value}" for key, value in spec.image if value)
 
 
 def pictured(cloud: Cloud, opened: Opened) -> Picture:

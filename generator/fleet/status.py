@@ -62,15 +62,21 @@ def running(picture: Picture) -> int:
     return sum(machine.status == "Running" for machine in picture.machines)
 
 
-def status(desired: Desired, observed: Observed, actions: Actions, picture: Picture) -> Status:
-    """Return the state of a fleet; `actions` is what a launch would do."""
+def status(desired: Desired, observed: Observed, actions: Actions, picture: Picture, image: str = "") -> Status:
+    """Return the state of a fleet; `actions` is what a launch would do, `image` how its file names its image."""
     return Status(
         picture=picture,
         wanted=desired.count,
         wanted_eips=desired.count * sum(eni.eips for eni in desired.enis),
-        drift=(*actions.drift, *_drift(desired, observed, actions, picture)),
+        drift=(*_image(desired, image), *actions.drift, *_drift(desired, observed, actions, picture)),
         changes=not actions.is_empty or bool(actions.remove),
     )
+
+
+def _image(desired: Desired, image: str) -> Iterator[Drift]:
+    """Yield that the image is not there: instances run on, and none can be launched."""
+    if not desired.image:
+        yield Drift(desired.fleet, "image", image, "not found", "build it, or name another")
 
 
 def _drift(desired: Desired, observed: Observed, actions: Actions, picture: Picture) -> Iterator[Drift]:

@@ -95,6 +95,18 @@ def test_a_fleet_is_shown_whose_image_is_gone(cloud: Cloud, command: Command) ->
     assert command.must("topology").count("↔") == 15
     assert len(json.loads(command.must("inventory", "--format", "json"))["instances"]) == 3
     assert command.do("plan").returncode != 0
+    shown = command.do("status", "--detailed-exitcode")
+    assert shown.returncode == ExitCode.CHANGES
+    assert "family gone" in shown.stdout
+    assert "3 of 3 instances run, 15 of 15 EIPs" in shown.stderr
+    told = json.loads(command.must("status", "--json"))
+    assert (told["ok"], told["eips"]["mapped"]) == (False, 15)
+    # Said once, and not of each instance.
+    assert [(one["resource"], one["what"], one["wanted"], one["found"]) for one in told["drift"]] == [
+        ("web", "image", "family gone", "not found")
+    ]
+    command.write(image={"family": "gone"}, vswitches=["vsw-nowhere1"])
+    assert command.do("status").returncode == ExitCode.CLOUD
 
 
 def test_nothing_is_removed_without_a_yes(cloud: Cloud, command: Command) -> None:
