@@ -53,4 +53,4 @@ def _safe(text: str) -> str:
     """Return text in one line, with all that Markdown or HTML could take for syntax as entities."""
     line = printable(" ".join(text.split()))
     cut = line if len(line) <= _MOST else f"{line[:_MOST]}…"
-    return re.sub(r"[^\w\s.,()…→-]|_", lambda found: f"&#{ord(found[0])};", cut)
+    return re.sub(r"[^\w\s.,:;?/=%+()…→-]|_|:(?=//)", lambda found: f"&#{ord(found[0])};", cut)

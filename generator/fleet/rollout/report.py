@@ -142,7 +142,7 @@ class Shown:
         return Shown(
             fleet=printable(first["fleet"]),
             run=first["run"],
-            state=last["state"] if last["event"] == "ended" else "under way",
+            state=_state(last),
             begun=f"{datetime.fromtimestamp(first['time'], UTC):%Y-%m-%d %H:%M:%S} UTC",
             seconds=span,
             rows=tuple(row(event) for event in events if event["event"] == "instance"),
@@ -151,6 +151,12 @@ class Shown:
             moves=tuple(event for event in events if event["event"] == "moved"),
             said=tuple(said),
         )
+
+
+def _state(last: Event) -> str:
+    if last["event"] == "waits":
+        return f"waits for a person ({last['for']})"
+    return str(last["state"]) if last["event"] == "ended" else "under way"
 
 
 def _clock(when: float) -> str:
