@@ -19,10 +19,17 @@ if TYPE_CHECKING:
     from generator.fleet.rollout.rolling import Work
 
 
+# What a link to a job's artifacts, or to a line of a file, is made of.
+_OF_JOB = ("CI_JOB_URL", "CI_PROJECT_URL", "CI_COMMIT_SHA")
+
+
 def _in_gitlab(file: Path | None) -> Path | None:
     # Said before a rollout of hours, not after it.
-    if file and not os.environ.get("CI_JOB_URL"):
-        raise UsageError("--gitlab-links is for jobs of GitLab CI", hint="$CI_JOB_URL is not set here; leave it out")
+    lacking = [f"${name}" for name in _OF_JOB if not os.environ.get(name)]
+    if file and lacking:
+        raise UsageError(
+            "--gitlab-links is for jobs of GitLab CI", hint=f"leave it out: {', '.join(lacking)} is not set here"
+        )
     return file
 
 

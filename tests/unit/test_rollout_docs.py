@@ -29,7 +29,8 @@ COMMANDS = [*GITLAB["rollout"]["script"], *(step["run"] for step in STEPS if "ru
 
 def values(command: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Return what the command line makes of a command, without doing it."""
-    monkeypatch.setenv("CI_JOB_URL", "https://gitlab.example.com/ops/web/-/jobs/7")
+    for variable in ("CI_JOB_URL", "CI_PROJECT_URL", "CI_COMMIT_SHA"):
+        monkeypatch.setenv(variable, "https://gitlab.example.com")
     name, *rest = shlex.split(command)
     assert name == "multieip"
     group: Any = typer.main.get_command(APP)
