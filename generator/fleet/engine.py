@@ -28,8 +28,6 @@ FORMAT = "2"
 # How long the calls of a run are kept; `calls.jsonl` has them longer.
 _KEPT = timedelta(days=7)
 _OPEN = ["PENDING", "ENQUEUED"]
-# Batches of one API at once. A minute's worth of EIP calls is 12 batches.
-WORKERS = 12
 # How many times less often queues are looked at that are hardly used.
 _SELDOM = 5
 APPLICATION = "multieip"
@@ -268,7 +266,7 @@ def _prepare(  # noqa: PLR0917 - what _start knows
         for api, quota in settings.quotas.items():
             client.register_queue(
                 queue(api, region),
-                worker_concurrency=WORKERS,
+                worker_concurrency=quota.at_once,
                 limiter={"limit": quota.batches, "period": WINDOW / settings.pace.factor},
                 polling_interval_sec=poll if api in busy else _SELDOM * poll,
                 on_conflict="always_update",

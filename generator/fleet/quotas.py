@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from generator.errors import UsageError
 
@@ -19,14 +19,17 @@ ACCOUNT = "MULTIEIP_QUOTAS"
 # Seconds of the cloud's clock. A call that is throttled in one minute is answered in the next.
 WINDOW = 60.0
 BATCH = 10
+# A minute's worth of EIP calls is 12 batches.
+AT_ONCE = 12
 
 
 @dataclass(frozen=True)
 class Quota:
-    """Calls of an API in a minute; `batch` of them make one workflow."""
+    """Calls of an API in a minute; `batch` of them make one workflow, and a process does `at_once` such workflows."""
 
     calls: int
     batch: int = BATCH
+    at_once: int = AT_ONCE
 
     @property
     def batches(self) -> int:
@@ -44,8 +47,8 @@ QUOTAS = {
     "UnassociateEipAddress": Quota(120),
     "ReleaseEipAddress": Quota(600),
     "AttachNetworkInterface": Quota(500),
-    # A batch is what is away together while ENIs move.
-    "DetachNetworkInterface": Quota(400, 5),
+    # A batch is what is away together while ENIs move. Each waits for seconds, not calls, so there are more at once.
+    "DetachNetworkInterface": Quota(400, 5, 40),
     "AssignPrivateIpAddresses": Quota(400),
     "DeleteNetworkInterface": Quota(500),
 }
@@ -62,7 +65,7 @@ def known() -> Mapping[str, Quota]:
                 hint=f"known are {', '.join(sorted(found))}",
             )
         # A batch is never more than the minute has room for.
-        found[api] = Quota(int(calls), min(found[api].batch, int(calls)))
+        found[api] = replace(found[api], calls=int(calls), batch=min(found[api].batch, int(calls)))
     return found
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from dbos import DBOS, SetWorkflowID
 
+from generator.cloud import instances
 from generator.fleet import names, topology_svg
 from generator.fleet.desired import Desired
 from generator.fleet.engine import process
@@ -161,7 +162,7 @@ class _Rollout:
         for handle in handles:
             yield handle.get_result(polling_interval_sec=process().poll)
             try:
-                self._reap()
+                self._reap(least=instances.MOST)
             except _EndError as end:
                 # Groups that are under way come to their end first.
                 failure = failure or end
@@ -319,13 +320,13 @@ class _Rollout:
                 outcome = outcome if end.phase == "cancelled" else (end.phase, end.why)
         return outcome
 
-    def _reap(self) -> None:
-        """Delete old instances whose window is over."""
-        if not self.tally.kept:
+    def _reap(self, *, least: int = 1) -> None:
+        """Delete old instances whose window is over, when there are so many at least."""
+        if len(self.tally.kept) < least:
             return
         moment = now()
         over = [one for one in self.tally.kept if one.until <= moment]
-        if not over:
+        if len(over) < least:
             return
         if hook := self.strategy.hooks.before_delete:
             fleet = self.desired.fleet
