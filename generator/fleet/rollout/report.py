@@ -31,9 +31,13 @@ def _instance(event: Event) -> str:
     return f"✗ {event['name']} {what}: {event['why']}"
 
 
+# How an EIP moved, by the event's `by`.
+_WAYS = {"ENI": "with its ENI", "stop": "with its ENI, and a stop", "EIP": "by itself", "place": "in place"}
+
+
 def _moved(event: Event) -> str:
     outage = event["outage"]
-    return "" if outage is None else f"  {event['eip']} moved with its {event['by']}: away for {outage:.2f} s"
+    return "" if outage is None else f"  {event['eip']} moved {_WAYS[event['by']]}: away for {outage:.2f} s"
 
 
 def _gate(event: Event) -> str:
@@ -178,4 +182,4 @@ def html(events: Sequence[Event], before: str, after: str) -> str:
     )
     # The pictures are made by ElementTree, which escapes whatever names hold.
     pictures = [(title, Markup(one)) for title, one in (("Before", before), ("After", after)) if one]  # noqa: S704
-    return environment.get_template("rollout.html").render(shown=Shown.of(events), pictures=pictures)
+    return environment.get_template("rollout.html").render(shown=Shown.of(events), pictures=pictures, ways=_WAYS)
