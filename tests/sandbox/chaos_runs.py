@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -66,8 +67,8 @@ def deaths(test: str, chosen: Sequence[int], run: Callable[[int, Path], int], fo
     def guarded(seed: int) -> int:
         try:
             return run(seed, folder / str(seed))
-        except Exception as error:
-            failures[seed] = f"seed {seed}: {type(error).__name__}: {error}"
+        except Exception:
+            failures[seed] = f"seed {seed}: {traceback.format_exc()}"
             return 0
 
     with ThreadPoolExecutor(3) as pool:
