@@ -18,24 +18,27 @@ from typing import Any
 
 from tests.bench import Row
 
-# A minute of the cloud takes 20 s while the fleet is replaced, and 3 s while it is launched, without quotas.
-COUNT, EACH, SPEED, LAUNCHING = 1000, 5, 3.0, 20.0
+COUNT, EACH = 1000, 5
 # For EIPs that move one by one: at 120 a minute, a large fleet takes three quarters of an hour.
 FEW = 60
+# How fast the cloud's clock runs while a fleet is launched, without quotas, and while a small one is replaced. What the
+# controller and the region need of this machine counts as much longer, so the large one is replaced in real time.
+LAUNCHING, FAST, REAL = 20.0, 3.0, 1.0
 WINDOW, DETACHED, BOUND_ANEW = 60.0, 400, 120
 
 
 def rows() -> Iterator[Row]:
     """Yield the rows of time, memory and CPU."""
-    few = _rolled(FEW, "secondary")
-    single = _rolled(FEW, "primary")
+    few = _rolled(FEW, "secondary", FAST)
+    single = _rolled(FEW, "primary", FAST)
     yield Row(
         f"replace {FEW} x {EACH} EIPs: time with their ENIs",
         f"{few['seconds']:.0f} s",
         f"EIPs bound anew, one by one: {single['seconds']:.0f} s",
         few["seconds"] / single["seconds"],
     )
-    large = _rolled(COUNT, "secondary")
+    one = _rolled(1, "secondary", REAL)
+    large = _rolled(COUNT, "secondary", REAL)
     bound = (math.ceil(COUNT / DETACHED) - 1) * WINDOW
     what = f"replace {COUNT:,} x {EACH} EIPs"
     yield Row(
@@ -45,6 +48,15 @@ def rows() -> Iterator[Row]:
         large["seconds"] / bound,
         "< 1.05",
         large["seconds"] / bound < 1.05,
+    )
+    # What one instance takes on its own no limit is to blame for: to boot, to be asked, to move, to be deleted.
+    yield Row(
+        f"{what}: time at the default quotas",
+        f"{large['seconds']:.0f} s",
+        f"the quotas' bound and one replacement alone: {bound:.0f} + {one['seconds']:.0f} s",
+        large["seconds"] / (bound + one["seconds"]),
+        "< 1.05",
+        large["seconds"] / (bound + one["seconds"]) < 1.05,
     )
     alone = (math.ceil(COUNT * EACH / BOUND_ANEW) - 1) * WINDOW
     yield Row(
@@ -59,8 +71,8 @@ def rows() -> Iterator[Row]:
     yield Row(f"{what}: calls that were throttled", f"{large['throttled']:.0f}")
 
 
-def _rolled(count: int, enis: str) -> Mapping[str, float]:
-    """Launch a fleet and replace it, with a region in a process of its own."""
+def _rolled(count: int, enis: str, speed: float) -> Mapping[str, float]:
+    """Launch a fleet and replace it by a clock of that speed, with a region in a process of its own."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     region = context.Process(target=_serve, args=(theirs, count * EACH), daemon=True)
@@ -72,17 +84,17 @@ def _rolled(count: int, enis: str) -> Mapping[str, float]:
             "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true",
         }
 
-        def do(verb: str, speed: float) -> Any:
+        def do(verb: str, factor: float) -> Any:
             argv = [sys.executable, "-m", "tests.bench.bench_rollout", verb, str(count), enis, folder]
             done = subprocess.run(
-                argv, env={**environment, "MULTIEIP_CLOCK": str(speed)}, stdout=subprocess.PIPE, text=True, check=True
+                argv, env={**environment, "MULTIEIP_CLOCK": str(factor)}, stdout=subprocess.PIPE, text=True, check=True
             )
             return json.loads(done.stdout.splitlines()[-1])
 
         do("launch", LAUNCHING)
-        ours.send(SPEED)
+        ours.send(speed)
         ours.recv()
-        found: dict[str, float] = do("roll", SPEED)
+        found: dict[str, float] = do("roll", speed)
     region.terminate()
     region.join()
     return found
@@ -111,6 +123,7 @@ def _serve(pipe: Any, eips: int) -> None:
 
 def _work(verb: str, count: int, enis: str, folder: Path) -> dict[str, float]:
     from generator.fleet.launch import launch
+    from generator.fleet.quotas import clock
     from generator.fleet.rollout import rolling
     from tests.sandbox.rollouts import NEW, OLD, QUICK, fleet
 
@@ -125,7 +138,7 @@ def _work(verb: str, count: int, enis: str, folder: Path) -> dict[str, float]:
     assert state.phase == "done", state
     lines = [json.loads(line) for line in (folder / "web" / "calls.jsonl").read_text().splitlines()]
     return {
-        "seconds": (time.monotonic() - begun) * SPEED,
+        "seconds": (time.monotonic() - begun) * clock(),
         "cpu": _cpu() - used,
         "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "throttled": sum(line["code"].startswith("Throttling") for line in lines),
