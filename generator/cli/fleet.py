@@ -155,24 +155,20 @@ def launch(  # noqa: PLR0917 - options of a command line
     for warning in opened.warnings:
         console.say(str(warning))
     spec = opened.spec
+
+    def warn(cloud: Cloud, compared: Compared | None) -> None:
+        for warning in planning.cleared(cloud, opened, compared):
+            console.say(str(warning))
+
+    check = None if no_checks else warn
     if remove and not yes:
-        gone = launches.compare(spec, user_data=opened.user_data)[2].remove
+        gone = launches.compare(spec, user_data=opened.user_data, check=check)[2].remove
         _must_be_unprotected(gone, unprotect=unprotect)
         if gone:
             console.table(("call", "times", "what"), [(one.api, str(one.times), one.what) for one in removals(gone)])
             _agree(f"Remove this from {spec.name}?", "pass --yes, or launch without --remove")
-
-    def check(cloud: Cloud, compared: Compared | None) -> None:
-        for warning in planning.cleared(cloud, opened, compared):
-            console.say(str(warning))
-
     done = launches.launch(
-        spec,
-        user_data=opened.user_data,
-        folder=state,
-        removal=remove,
-        unprotect=unprotect,
-        check=None if no_checks else check,
+        spec, user_data=opened.user_data, folder=state, removal=remove, unprotect=unprotect, check=check
     )
     if json:
         console.out_json(

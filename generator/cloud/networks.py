@@ -31,7 +31,7 @@ class VSwitch:
 class Rule:
     """One ingress rule of a security group, as AuthorizeSecurityGroup takes it: `TCP`, `443/443`.
 
-    `id` is empty while it is not made.
+    `cidr` is a group, a prefix list or an IPv6 block where a person let that in. `id` is empty while it is not made.
     """
 
     protocol: str
@@ -42,8 +42,8 @@ class Rule:
 
     @property
     def traffic(self) -> tuple[str, str, str]:
-        """What it lets in: two rules of the same traffic are one to ECS."""
-        return self.protocol, self.ports, self.cidr
+        """What it lets in: two rules of the same traffic are one to ECS. An address may be written without its /32."""
+        return self.protocol, self.ports, self.cidr.removesuffix("/32")
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def rules_of(cloud: Cloud, group: str) -> list[Rule]:
         Rule(
             one.ip_protocol.upper(),
             one.port_range,
-            one.source_cidr_ip or "",
+            one.source_cidr_ip or one.ipv_6source_cidr_ip or one.source_group_id or one.source_prefix_list_id or "",
             one.description or "",
             one.security_group_rule_id or "",
         )

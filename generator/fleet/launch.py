@@ -112,11 +112,13 @@ def _wanted(cloud: Cloud, spec: FleetSpec, user_data: bytes, check: Check | None
         raise
 
 
-def compare(spec: FleetSpec, *, settings: Settings | None = None, user_data: bytes = b"") -> Compared:
-    """Return what a launch would do, without doing anything."""
+def compare(
+    spec: FleetSpec, *, settings: Settings | None = None, user_data: bytes = b"", check: Check | None = None
+) -> Compared:
+    """Return what a launch would do, without doing anything; `check` has its word where it names what is not there."""
     settings = settings or default_settings()
     cloud = Cloud(spec.region, settings.pace)
-    return _compared(cloud, desired(cloud, spec, user_data))
+    return _compared(cloud, _wanted(cloud, spec, user_data, check))
 
 
 def _compared(cloud: Cloud, wanted: Desired) -> Compared:

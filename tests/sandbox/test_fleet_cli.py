@@ -142,6 +142,7 @@ def test_a_launch_stops_at_what_a_plan_finds_and_shows_its_warnings(cloud: Cloud
     assert json.loads(done.stdout)["eips"] == 25
     command.write(image={"name": "nothing"})
     assert command.do("launch").returncode == ExitCode.FINDINGS
+    assert command.do("launch", "--remove").returncode == ExitCode.FINDINGS
     assert command.do("launch", "--no-checks").returncode == ExitCode.CLOUD
 
 

@@ -349,6 +349,21 @@ def test_rules_that_the_file_drops_are_revoked_and_those_of_a_person_stay(cloud:
     assert go(narrower, tmp_path).writes == 0
 
 
+def test_an_address_is_the_same_rule_with_and_without_its_32(cloud: Cloud, tmp_path: Path) -> None:
+    office = {"protocol": "tcp", "ports": "22", "cidr": "203.0.113.7"}
+    spec = spec_of(security_group={"rules": [*SSH, office]}, count=1)
+    go(spec_of(security_group={"rules": SSH}, count=1), tmp_path)
+    group = next(one for one in region_of(cloud).all(SecurityGroup) if one.id != GROUP)
+    # As somebody adds it by hand; with our mark it must not be revoked as one that the file has no more either.
+    bare = {"IpProtocol": "TCP", "PortRange": "22/22", "SourceCidrIp": "203.0.113.7", "Description": "multieip"}
+    cloud.do("AuthorizeSecurityGroup", region_id=REGION, security_group_id=group.id, permissions=[bare])
+    goal, seen, actions = compare(spec)
+    assert [rule.cidr for rule in goal.rules] == ["0.0.0.0/0", "203.0.113.7/32"]
+    assert actions.is_empty
+    assert status(goal, seen, actions, picture(goal, seen)).drift == ()
+    assert go(spec, tmp_path).writes == 0
+
+
 def test_a_rule_that_somebody_revoked_meanwhile_holds_nothing_up(cloud: Cloud, tmp_path: Path) -> None:
     rules = [{"protocol": "tcp", "ports": port, "cidr": "0.0.0.0/0"} for port in ("22", "80", "443")]
     go(spec_of(security_group={"rules": rules}, count=1), tmp_path)
