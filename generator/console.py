@@ -44,7 +44,13 @@ def drop_output() -> None:
 
 def out_json(value: Any) -> None:
     """Write one JSON document to stdout, keys in the order given."""
-    out(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    out(json_text(value, indent=2) + "\n")
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """Return a value as JSON, keys in the order given, on one line without an indent."""
+    # GitHub's runner takes `##[` for a command wherever it stands in a line. In JSON it can only be in a string.
+    return json.dumps(value, indent=indent, ensure_ascii=False).replace("##[", "\\u0023#[")
 
 
 def error(failure: MultieipError) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +11,7 @@ import typer
 from generator import console
 from generator.cli import rollout_reports
 from generator.cli.fleet import Fleet, Json, State, Yes
-from generator.cli.rollout_reports import NO_REPORTS, CodeQuality, Html, Junit, Links, Reports, Summary
+from generator.cli.rollout_reports import NO_REPORTS, CodeQuality, Html, Junit, Links, Reports, Summary, plain
 from generator.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -100,9 +99,9 @@ def status(fleet: Fleet, state: State = None, engine: Database = None, json: Jso
     if json:
         console.out_json({"run": last.run, "over": last.is_over, "state": asdict(last.state) if last.state else None})
     elif last.state is None:
-        console.out(f"{last.run}: {last.why or 'it has not begun yet'}\n")
+        console.out(f"{last.run}: {plain(last.why) or 'it has not begun yet'}\n")
     else:
-        rows = [(key.replace("_", " "), str(value)) for key, value in asdict(last.state).items() if value]
+        rows = [(key.replace("_", " "), plain(str(value))) for key, value in asdict(last.state).items() if value]
         console.table(("", ""), rows)
 
 
@@ -146,10 +145,11 @@ def resume(  # noqa: PLR0917 - options of a command line
     from generator.fleet.rollout import rolling  # noqa: PLC0415 - with the engine
 
     work = _of(fleet, state, engine, json=json)
+    reports = Reports(junit, html, summary, code_quality, links)
     if rolling.is_attended(work):
-        _say(fleet, "resume", state, engine)
+        _say(fleet, "resume", state, engine, json=json, reports=reports)
     else:
-        _finish(work, rolling.resume(work), fleet, Reports(junit, html, summary, code_quality, links))
+        _finish(work, rolling.resume(work), fleet, reports)
 
 
 def cancel(fleet: Fleet, state: State = None, engine: Database = None, json: Events = False) -> None:
@@ -225,7 +225,7 @@ def history(  # noqa: PLR0917 - options of a command line
                 f"{one.begun:%Y-%m-%d %H:%M:%S}",
                 one.state.phase if one.state else "-",
                 str(one.state.replaced if one.state else 0),
-                one.why or (one.state.why if one.state else ""),
+                plain(one.why or (one.state.why if one.state else "")),
             )
             for one in found
         ]
@@ -253,33 +253,38 @@ def _work(spec: Any, state: Path | None, engine: str | None, *, json: bool) -> W
     if engine is not None and not engine.startswith(("postgresql://", "postgresql+psycopg://")):
         raise UsageError("--engine is not the URL of a PostgreSQL database", hint="postgresql://USER@HOST/DATABASE")
     settings = default_settings(database=engine)
-    return Work(spec.name, spec.region, state, settings, _tell_json if json else rollout_reports.teller())
+    return Work(spec.name, spec.region, state, settings, rollout_reports.teller(json=json))
 
 
-def _tell_json(portion: list[dict[str, Any]]) -> None:
-    for event in portion:
-        console.out(json_format.dumps(event, ensure_ascii=False) + "\n")
-
-
-def _say(fleet: str, word: str, state: Path | None, engine: str | None, *, json: bool = False) -> None:
+def _say(
+    fleet: str,
+    word: str,
+    state: Path | None,
+    engine: str | None,
+    *,
+    json: bool = False,
+    reports: Reports = NO_REPORTS,
+) -> None:
     from generator.fleet.rollout import rolling  # noqa: PLC0415 - with the engine
 
     work = _of(fleet, state, engine, json=json)
     stands = rolling.send(work, word)
     if stands is None:
         console.say(f"the rollout of {work.fleet} hears it before it begins anything new")
+        if reports.is_any:
+            console.say(f"  → `multieip rollout watch {fleet}` with the same options writes its reports when it ends")
     else:
-        _finish(work, stands, fleet, wanted={"cancel": "cancelled", "rollback": "rolled-back"}.get(word, "done"))
+        _finish(
+            work, stands, fleet, reports, wanted={"cancel": "cancelled", "rollback": "rolled-back"}.get(word, "done")
+        )
 
 
 def _finish(work: Work, stands: Standing, fleet: str, reports: Reports = NO_REPORTS, *, wanted: str = "done") -> None:
     """Write reports, say what comes next, and end with the exit code of how a rollout stands."""
-    from generator.fleet.topology import printable  # noqa: PLC0415 - with the engine
-
     rollout_reports.write(work, stands.run, reports, fleet)
     if stands.waits:
         verbs = "`multieip rollout resume`, `rollback` or `cancel`"
-        console.say(f"it waits: {printable(stands.why)}\n  → {verbs} {work.fleet} says how to go on")
+        console.say(f"it waits: {plain(stands.why)}\n  → {verbs} {work.fleet} says how to go on")
         raise typer.Exit(ExitCode.FAILED if stands.phase == "failed" else ExitCode.CHANGES)
     if stands.phase not in ("done", wanted):
         raise typer.Exit(ExitCode.FAILED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -74,15 +73,26 @@ class Reports:
 NO_REPORTS = Reports()
 
 
-def teller() -> Callable[[list[dict[str, Any]]], None]:
-    """Return what says events as lines to a person; in GitLab CI with a section of the log for each wave."""
-    from generator.fleet.rollout import gitlab, report  # noqa: PLC0415 - with the engine
+def plain(text: str) -> str:
+    """Return text as one line that neither a terminal nor a CI system takes for commands."""
+    from generator.fleet.rollout import github  # noqa: PLC0415 - with the engine
+    from generator.fleet.topology import printable  # noqa: PLC0415
+
+    return github.plain(printable(text))
+
+
+def teller(*, json: bool = False) -> Callable[[list[dict[str, Any]]], None]:
+    """Return what writes events as JSON, or says them to a person; in GitLab CI each wave in a section."""
+    from generator.fleet.rollout import github, gitlab, report  # noqa: PLC0415 - with the engine
 
     sections = gitlab.Sections() if os.environ.get("GITLAB_CI") == "true" else None
 
     def tell(portion: list[dict[str, Any]]) -> None:
         for event in portion:
-            text = report.line(event)
+            if json:
+                console.out(console.json_text(event) + "\n")
+                continue
+            text = github.plain(report.line(event))
             for line in sections.around(event, text) if sections else filter(None, [text]):
                 console.say(line)
 
@@ -139,7 +149,7 @@ def _add(target: Path, text: str) -> None:
 
 
 def _put_json(target: Path, value: Any) -> None:
-    _put(target, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    _put(target, (console.json_text(value, indent=2) + "\n").encode())
 
 
 def spec_file(path: Path, environment: Mapping[str, str]) -> SpecFile:

@@ -11,14 +11,15 @@ import pytest
 import yaml
 
 from generator.errors import ExitCode
+from generator.fleet.rollout.rolling import Work
 from generator.sandbox.region.behaviour import Behaviour
 from generator.sandbox.region.clock import Clock
 from tests.sandbox.commands import Done, multieip
 from tests.sandbox.fleets import FAST
-from tests.sandbox.region import Cloud, served
+from tests.sandbox.region import REGION, Cloud, served
 from tests.sandbox.rollouts import NEW, fleet
 
-SAYS = "printf 'first\\n::error::evil 50%% \\033[31m| x' >&2; exit 1"
+SAYS = "printf 'first\\n::error::evil 50%% \\033[31m| x ##[add-mask]web' >&2; exit 1"
 GATES = {"gates": [{"name": "own", "command": ["sh", "-c", SAYS], "timeout": 1}]}
 GITLAB = {
     "GITLAB_CI": "true",
@@ -78,7 +79,7 @@ def test_a_canary_that_fails_is_in_every_report(cloud: Cloud, tmp_path: Path) ->
     done = reports("start", "--yes", "--no-probe", CI_PROJECT_DIR=str(repository), **GITLAB)
     assert done.returncode == ExitCode.FAILED, done.stderr
     assert names(done.stderr, "start") == names(done.stderr, "end") == ["multieip_1"]
-    assert "::error::evil 50% ?[31m| x" in done.stderr
+    assert "::error::evil 50% ?[31m| x # #[add-mask]web" in done.stderr
     assert not [one for one in done.stderr.splitlines() if one.startswith("::")]
     assert "\x1b" not in done.stderr.replace("\x1b[0K", "")
     found = json.loads((out / "q.json").read_text())
@@ -101,5 +102,20 @@ def test_a_canary_that_fails_is_in_every_report(cloud: Cloud, tmp_path: Path) ->
     assert annotated[2].startswith(
         f"::error file=fleets/web.yaml,line={line},title=web-001%3A own::web-001 does not pass own: "
     )
-    assert annotated[2].endswith("::error::evil 50%25 ?[31m| x")
+    assert annotated[2].endswith("::error::evil 50%25 ?[31m| x ##[add-mask]web")
     assert names(shown.stderr, "start") == []
+    stood = multieip("rollout", "status", str(file), *state)
+    for printed in (shown.stdout, stood.stdout, done.stderr):
+        assert "::error::evil 50% ?[31m| x # #[add-mask]web" in printed
+        assert not [one for one in printed.splitlines() if one.lstrip().startswith("::") or "##[" in one]
+    for verb in ("status", "history"):
+        assert "##[" not in multieip("rollout", verb, str(file), *state, "--json").stdout
+
+    # Another process is at work: it writes its own reports.
+    lock = Work("web", REGION, tmp_path / "state").home.lock()
+    (out / "s.md").unlink()
+    heard = reports("resume")
+    lock.release()
+    assert heard.returncode == 0, heard.stderr
+    assert f"`multieip rollout watch {file}` with the same options" in heard.stderr
+    assert not (out / "s.md").exists()

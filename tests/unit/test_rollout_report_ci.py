@@ -12,7 +12,8 @@ import jsonschema
 import pytest
 from markdown_it import MarkdownIt
 
-from generator.cli.rollout_reports import spec_file
+from generator import console
+from generator.cli.rollout_reports import spec_file, teller
 from generator.fleet.rollout import github, gitlab, markdown, report
 from generator.fleet.rollout.mishaps import Mishap, SpecFile, mishaps
 from generator.spec import source
@@ -21,7 +22,8 @@ HEAD = {"schema_version": 1, "fleet": "web", "run": "web.1"}
 # Commands of GitHub, a section and colours of GitLab's log, Markdown, HTML.
 NASTY = (
     "50% bad, a:b\r\n::error file=x::y\n::stop-commands::z\n\x1b[31mred\n"
-    "section_start:1:evil\r\x1b[0Kevil\n| a | `b` ![i](https://evil.example/x) <script>alert(1)</script>"
+    "section_start:1:evil\r\x1b[0Kevil ##[add-mask]web\n"
+    "| a | `b` ![i](https://evil.example/x) <script>alert(1)</script>"
 )
 SPEC = """\
 # A fleet.
@@ -263,6 +265,34 @@ def test_links_lead_to_the_page_and_to_lines_of_the_file(file: SpecFile) -> None
     assert gitlab.links((), file, None, JOB) == {}
 
 
+def many(count: int, detail: str) -> list[dict[str, Any]]:
+    """Return events of a rollout in which all instances fail."""
+    each = (
+        event
+        for number in range(count)
+        for event in (gate(f"web-{number:04}", "own", detail), instance(f"web-{number:04}", "failed", f"own: {detail}"))
+    )
+    return told(BEGUN, *each, waits(f"own: {detail}"))
+
+
+@pytest.mark.parametrize(("count", "detail"), [(50, "x" * 900), (300, "exit code 1"), (1000, NASTY), (1000, "ü" * 500)])
+def test_links_are_as_many_as_gitlab_takes_the_worst_first(file: SpecFile, count: int, detail: str) -> None:
+    found = mishaps(many(count, detail), file)
+    shown = gitlab.links(found, file, "report.html", JOB)
+    jsonschema.validate(shown, LINKS)
+    # As it is written. GitLab refuses all of a file of more, or a list of more.
+    size = len(console.json_text(shown, indent=2).encode())
+    assert size <= 81920
+    (name, section) = list(shown.items())[-1]
+    assert len(section) <= 1000
+    assert section[0]["external_link"]["label"].startswith("the rollout waits for a person: own")
+    if len(section) == len(found):
+        assert name == "What went wrong"
+    else:
+        assert name == f"What went wrong: the worst {len(section)} of {len(found)}"
+        assert size > 70_000
+
+
 def lines(events: list[dict[str, Any]]) -> list[str]:
     sections = gitlab.Sections()
     return [line for event in events for line in sections.around(event, report.line(event))]
@@ -329,7 +359,37 @@ def test_a_path_cannot_end_a_property() -> None:
     assert said.startswith("::error file=a%2Cline=9%3A%3Ab.yaml,line=1,")
 
 
+def read_by_github(line: str) -> str:
+    """Return the command that GitHub's runner takes a line for, empty for none: it looks for two forms of them."""
+    second = re.match(r"\s*::([a-z-]+)(?: [^\n]*?)?::", line)
+    first = re.search(r"##\[([a-z-]+)[^\]]*\]", line)
+    return next((found[1] for found in (second, first) if found), "")
+
+
+def test_what_a_gate_said_is_no_command_of_github(capsys: pytest.CaptureFixture[str]) -> None:
+    assert read_by_github("x ##[add-mask]web") == "add-mask"
+    assert read_by_github(" ::error file=x::y") == "error"
+    teller()(CANARY)
+    teller(json=True)(CANARY)
+    printed = capsys.readouterr()
+    assert "evil # #[add-mask]web" in printed.err
+    assert [read_by_github(line) for text in printed for line in text.splitlines() if read_by_github(line)] == []
+    # Whoever reads the events has all of it.
+    assert [json.loads(line) for line in printed.out.splitlines()] == CANARY
+
+
 # Markdown
+
+
+def test_a_summary_is_as_long_as_github_takes() -> None:
+    said = markdown.summary([*many(2000, NASTY), *many(2000, NASTY)])
+    assert 500_000 < len(said.encode()) < 1_000_000
+    body = ElementTree.fromstring(f"<body>{MarkdownIt('commonmark').enable('table').render(said)}</body>")
+    for table in body.iter("table"):
+        *_, last = table.iter("tr")
+        left_out = re.fullmatch(r"… and (\d+) more", last[0].text or "")
+        assert left_out
+        assert len(list(table.iter("tr"))) - 2 + int(left_out[1]) == 4000
 
 
 def test_the_summary_has_waves_instances_gates_and_the_longest_outage() -> None:

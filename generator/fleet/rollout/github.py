@@ -19,6 +19,11 @@ def commands(found: Iterable[Mishap], file: SpecFile) -> Iterator[str]:
         yield f"::{_COMMANDS.get(one.severity, 'notice')} {place}::{_data(one.text)}"
 
 
+def plain(line: str) -> str:
+    """Return a line without the older form of commands, which a runner looks for anywhere in it: `##[error]…`."""
+    return line.replace("##[", "# #[")
+
+
 def _data(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 

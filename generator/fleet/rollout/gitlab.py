@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from textwrap import shorten
 from typing import Any
 from urllib.parse import quote
 
+from generator import console
 from generator.fleet.rollout.mishaps import Mishap, SpecFile
 from generator.fleet.rollout.report import Event
 from generator.image.cache import key_of
 
-# Links that GitLab takes in one report.
-_MOST_LINKS = 1000
+# What GitLab takes: links in a list, and bytes of a file, of which some are for what is around this list.
+# It refuses all of a file of more (80 KiB): https://docs.gitlab.com/administration/instance_limits/
+_MOST_LINKS, _ROOM = 1000, 78_000
+# Characters of a label: they stand in a narrow column beside the log.
+_LABEL = 200
 # What is the work of a wave or of the way back, and what is before it and after it.
 _WORK = ("gate", "moved", "instance")
 _BORDERS = ("begun", "wave", "waits", "resumed", "rolling-back", "ended")
@@ -42,11 +48,24 @@ def links(found: Sequence[Mishap], file: SpecFile, page: str | None, job: Mappin
     https://docs.gitlab.com/ci/yaml/artifacts_reports/#artifactsreportsannotations
     """
     blob = f"{job['CI_PROJECT_URL']}/-/blob/{job['CI_COMMIT_SHA']}/{quote(file.path)}"
+    wrong = list(_fitting(_link(shorten(one.text, _LABEL, placeholder="…"), f"{blob}#L{one.line}") for one in found))
+    left_out = "" if len(wrong) == len(found) else f": the worst {len(wrong)} of {len(found)}"
     sections = {
         "Rollout": [_link("report", f"{job['CI_JOB_URL']}/artifacts/file/{quote(page)}")] if page else [],
-        "What went wrong": [_link(" ".join(one.text.split()), f"{blob}#L{one.line}") for one in found[:_MOST_LINKS]],
+        f"What went wrong{left_out}": wrong,
     }
     return {name: section for name, section in sections.items() if section}
+
+
+def _fitting(found: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield links while there is room for them."""
+    room = _ROOM
+    for one in islice(found, _MOST_LINKS):
+        # As deep as it is in the file.
+        room -= len(console.json_text([[one]], indent=2).encode())
+        if room < 0:
+            return
+        yield one
 
 
 def _link(label: str, url: str) -> dict[str, Any]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 
 from generator.fleet.rollout.report import Event, Row, Shown
 from generator.fleet.topology import printable
 
 # Of what a gate said. The page and JUnit have all of it.
 _MOST = 300
+# Bytes of the rows of a table. GitHub refuses all of a summary of more than 1 MiB.
+_ROOM = 300_000
 
 
 def summary(events: Sequence[Event]) -> str:
@@ -43,10 +46,17 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Yield a table, and nothing for one without rows."""
+    """Yield a table, as long as there is room for it, and nothing for one without rows."""
     lines = [f"| {' | '.join(map(_safe, row))} |" for row in rows]
-    if lines:
-        yield from (f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}", *lines, "")
+    if not lines:
+        return
+    yield from (f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}")
+    ends = accumulate(len(line.encode()) + 1 for line in lines)
+    shown = sum(end <= _ROOM for end in ends)
+    yield from lines[:shown]
+    if shown < len(lines):
+        yield f"| … and {len(lines) - shown} more |{' |' * (len(columns) - 1)}"
+    yield ""
 
 
 def _safe(text: str) -> str:
