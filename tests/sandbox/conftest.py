@@ -5,10 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from generator.sandbox.region.behaviour import Behaviour
+from generator.sandbox.region.clock import Clock
 from tests.sandbox.ecs import FakeEcs, serving
-
-# The SDK reads its variables when it is imported. Without this one it looks for an instance's RAM role.
-os.environ["ALIBABA_CLOUD_ECS_METADATA_DISABLED"] = "true"
+from tests.sandbox.fleets import FAST
+from tests.sandbox.region import Cloud, served
 
 
 @pytest.fixture(autouse=True)
@@ -24,3 +25,12 @@ def ecs(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEcs]:
     with serving(FakeEcs()) as fake:
         monkeypatch.setenv("MULTIEIP_ECS_ENDPOINT", fake.url)
         yield fake
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    """A region on loopback whose clock runs fast, with room for 60 EIPs; multieip talks to it."""
+    with served(clock=Clock(FAST), behaviour=Behaviour(eips=60)) as cloud:
+        monkeypatch.setenv("MULTIEIP_ENDPOINT", cloud.server.url)
+        monkeypatch.setenv("MULTIEIP_CLOCK", str(FAST))
+        yield cloud

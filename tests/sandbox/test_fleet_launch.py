@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +22,10 @@ from generator.sandbox.region.model import Eip, Eni, Instance, SecurityGroup
 from generator.spec.findings import FindingsError
 from generator.spec.fleet import FleetSpec
 from tests.sandbox.chaos import Job, Process
-from tests.sandbox.fleets import FAST, assert_exact, region_of, spec_of
+from tests.sandbox.fleets import assert_exact, region_of, spec_of
 from tests.sandbox.region import GROUP, REGION, VSWITCH, Cloud, served
 
 SSH = [{"protocol": "tcp", "ports": "22", "cidr": "0.0.0.0/0"}]
-
-
-@pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    with served(clock=Clock(FAST), behaviour=Behaviour(eips=60)) as cloud:
-        monkeypatch.setenv("MULTIEIP_ENDPOINT", cloud.server.url)
-        monkeypatch.setenv("MULTIEIP_CLOCK", str(FAST))
-        yield cloud
 
 
 def go(spec: FleetSpec, folder: Path, **more: Any) -> Report:

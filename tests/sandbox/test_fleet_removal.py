@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,21 +11,11 @@ from generator.errors import ExitCode, MultieipError
 from generator.fleet import sweep
 from generator.fleet.destroy import Report, destroy, preview
 from generator.fleet.launch import default_settings, launch
-from generator.sandbox.region.behaviour import Behaviour
-from generator.sandbox.region.clock import Clock
 from generator.sandbox.region.model import Eip, Eni, Instance, SecurityGroup
-from tests.sandbox.fleets import FAST, assert_exact, assert_nothing, region_of, spec_of
-from tests.sandbox.region import GROUP, REGION, VSWITCH, Cloud, served
+from tests.sandbox.fleets import assert_exact, assert_nothing, region_of, spec_of
+from tests.sandbox.region import GROUP, REGION, VSWITCH, Cloud
 
 RULES = {"rules": [{"protocol": "tcp", "ports": "22", "cidr": "0.0.0.0/0"}]}
-
-
-@pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    with served(clock=Clock(FAST), behaviour=Behaviour(eips=60)) as cloud:
-        monkeypatch.setenv("MULTIEIP_ENDPOINT", cloud.server.url)
-        monkeypatch.setenv("MULTIEIP_CLOCK", str(FAST))
-        yield cloud
 
 
 def gone(folder: Path, *, keep_eips: bool = False) -> Report:

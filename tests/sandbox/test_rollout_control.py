@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,20 +10,10 @@ import pytest
 from generator.errors import MultieipError
 from generator.fleet.launch import launch
 from generator.fleet.rollout import rolling
-from generator.sandbox.region.behaviour import Behaviour
-from generator.sandbox.region.clock import Clock
 from generator.sandbox.region.model import Instance
-from tests.sandbox.fleets import FAST, region_of
-from tests.sandbox.region import Cloud, served
+from tests.sandbox.fleets import region_of
+from tests.sandbox.region import Cloud
 from tests.sandbox.rollouts import NEW, OLD, Fleet, fleet, images
-
-
-@pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    with served(clock=Clock(FAST), behaviour=Behaviour(eips=60)) as cloud:
-        monkeypatch.setenv("MULTIEIP_ENDPOINT", cloud.server.url)
-        monkeypatch.setenv("MULTIEIP_CLOCK", str(FAST))
-        yield cloud
 
 
 def gate(*command: str, after: str = "move") -> dict[str, object]:

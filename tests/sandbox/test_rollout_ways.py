@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,10 @@ import pytest
 
 from generator.errors import MultieipError
 from generator.fleet.rollout import rolling
-from generator.sandbox.region.behaviour import Behaviour
-from generator.sandbox.region.clock import Clock
 from generator.sandbox.region.faults import Fault, Kind
 from generator.sandbox.region.model import Instance
-from tests.sandbox.fleets import FAST, region_of
-from tests.sandbox.region import VSWITCH, Cloud, served
+from tests.sandbox.fleets import region_of
+from tests.sandbox.region import VSWITCH, Cloud
 from tests.sandbox.rollouts import Fleet, Watcher, images
 
 # A type whose instances take no ENI while they run: two ENIs of two private IPs each.
@@ -25,14 +22,6 @@ STOPPING: dict[str, Any] = {"instance_types": [COLD], "enis": SMALL}
 # An address of the vSwitch.
 PRIMARY = "172.16.0.100"
 IN_PLACE = {"max_surge": 0, "max_unavailable": 1}
-
-
-@pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    with served(clock=Clock(FAST), behaviour=Behaviour(eips=60)) as cloud:
-        monkeypatch.setenv("MULTIEIP_ENDPOINT", cloud.server.url)
-        monkeypatch.setenv("MULTIEIP_CLOCK", str(FAST))
-        yield cloud
 
 
 def broken(after: str) -> dict[str, object]:
