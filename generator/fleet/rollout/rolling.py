@@ -98,6 +98,20 @@ def start(spec: FleetSpec, order: Order, work: Work, *, user_data: bytes = b"") 
 
 def begin(wanted: Desired, order: Order, work: Work) -> State:
     """Begin a rollout to what is desired, or go on with the same one."""
+
+    def same(one: Unfinished) -> bool:
+        return one.workflow == ROLLOUT and one.inputs[:2] == (wanted, order)
+
+    with _open(work, same) as left:
+        run = left[0].run if left else f"{wanted.fleet}.{state.new_run()}"
+        if not left:
+            # Not before: another process may have been at work on the fleet until now.
+            _enqueue(run, wanted, order, _planned(wanted, order, work))
+        return _follow(run, work)
+
+
+def _planned(wanted: Desired, order: Order, work: Work) -> Plan:
+    """Return what a rollout will do; `MultieipError` when it must not begin."""
     found = plan(wanted, look(Cloud(wanted.region, work.how.pace), wanted), order)
     if found.blocked:
         raise MultieipError(found.blocked[0], hint=f"`multieip rollout start {wanted.fleet} --plan` shows everything")
@@ -106,15 +120,7 @@ def begin(wanted: Desired, order: Order, work: Work) -> State:
             f"{wanted.fleet} has more than its file asks for, which would go after the last wave",
             hint="see `multieip plan`; --remove lets it go, EIPs included",
         )
-
-    def same(one: Unfinished) -> bool:
-        return one.workflow == ROLLOUT and one.inputs[:2] == (wanted, order)
-
-    with _open(work, same) as left:
-        run = left[0].run if left else f"{wanted.fleet}.{state.new_run()}"
-        if not left:
-            _enqueue(run, wanted, order, found)
-        return _follow(run, work)
+    return found
 
 
 def resume(work: Work) -> State:
