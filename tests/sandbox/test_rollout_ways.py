@@ -109,17 +109,30 @@ def test_what_was_replaced_in_place_goes_back_by_another_replacement(cloud: Clou
 def test_without_stock_a_place_stays_empty_until_there_is_some(cloud: Cloud, tmp_path: Path) -> None:
     web = Fleet(cloud, tmp_path, strategy=IN_PLACE)
     cloud.run(lambda: cloud.account.faults.add(Fault(Kind.NO_STOCK, "RunInstances", count=4)))
-    state = web.roll()
-    assert state.phase == "failed"
-    assert "the way back failed" in state.why
-    assert len(region_of(cloud).all(Instance)) == 2
-    for _ in range(3):
-        state = rolling.resume(web.work)
-        if state.phase == "done":
-            break
-    assert state.phase == "done"
+    with Watcher(cloud, web) as watcher:
+        state = web.roll()
+        assert state.phase == "failed"
+        assert "the way back failed" in state.why
+        assert len(region_of(cloud).all(Instance)) == 2
+        tries = 0
+        while state.phase != "done" and tries < 4:
+            state, tries = rolling.resume(web.work), tries + 1
+    assert (state.phase, tries) == ("done", 3)
+    # Nobody else makes room meanwhile.
+    watcher.assert_well()
     web.assert_kept()
     assert set(images(cloud)).isdisjoint(web.images)
+
+
+def test_an_empty_place_is_filled_again_on_the_way_back(cloud: Cloud, tmp_path: Path) -> None:
+    web = Fleet(cloud, tmp_path, strategy=IN_PLACE)
+    cloud.run(lambda: cloud.account.faults.add(Fault(Kind.NO_STOCK, "RunInstances", count=2)))
+    assert web.roll().phase == "failed"
+    state = rolling.send(web.work, "rollback")
+    assert state
+    assert state.phase == "rolled-back"
+    web.assert_kept()
+    assert images(cloud) == web.images
 
 
 def test_given_addresses_are_kept_when_the_old_instance_makes_room(cloud: Cloud, tmp_path: Path) -> None:

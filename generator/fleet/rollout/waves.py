@@ -253,11 +253,13 @@ class _Rollout:
         stuck = [one for one in self.tally.failed if one.state == "stuck"]
         if self.strategy.on_failure == "rollback" and not stuck:
             self._roll_back(why)
-        self._hold("failed", why)
         again = tuple(one.unit.slot for one in self.tally.failed)
+        self._hold("failed", why)
+        # What is neither old nor new comes back first: a number without an instance would be taken for done.
+        while stuck := self._take_back(stuck):
+            self.tally.failed = stuck
+            self._hold("failed", f"{stuck[0].unit.name} is not back: {stuck[0].why}")
         self.tally.failed.clear()
-        if stuck:
-            self._take_back(stuck)
         return again
 
     # The way back
@@ -269,7 +271,7 @@ class _Rollout:
         gone = [one for one in self.tally.replaced if one not in kept]
         self.tally.kept.clear()
         self.tally.replaced.clear()
-        stuck = self._take_back(list(reversed(kept)))
+        stuck = self._take_back([*(one for one in self.tally.failed if one.state == "stuck"), *reversed(kept)])
         for (image, kind), slots in _before(gone).items():
             # What they were launched from is known; what they were configured with besides is the file's.
             desired = changed(self.desired, image=image, types=(kind,))
