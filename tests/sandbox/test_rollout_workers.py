@@ -57,10 +57,12 @@ def test_two_of_three_workers_die_and_the_third_finishes(tmp_path: Path, monkeyp
         assert set(images(cloud)).isdisjoint(web.images)
         # No step was done twice with effect: there never was an instance more than one for each old one.
         assert len(watcher.instances) == 2 * INSTANCES
-        lines = [json.loads(line) for path in tmp_path.rglob("calls.jsonl") for line in path.read_text().splitlines()]
+        # The launch before it is by another process, which has a log of its own.
+        logs = list(tmp_path.rglob("workers/*/*/calls.jsonl"))
+        lines = [json.loads(line) for path in logs for line in path.read_text().splitlines()]
         # The sandbox counts as the cloud does, and refuses what is above the account's limits.
         assert not Counter(line["action"] for line in lines if line["code"].startswith("Throttling"))
-        assert len({path.parent for path in tmp_path.rglob("calls.jsonl")}) == 4
+        assert len(logs) == 3
 
 
 def wait_for_run(web: Fleet, url: str) -> None:
