@@ -73,6 +73,12 @@ class Fleet:
         spec = fleet(image, **self.more)
         return rolling.start(spec, rolling.order_of(spec, **{"probing": False, **order}), self.work)
 
+    def take_back(self) -> State:
+        """Take its last rollout back, and return how that stands."""
+        state = rolling.send(self.work, "rollback")
+        assert state
+        return state
+
     def assert_kept(self) -> None:
         """Check that all is there once, and that EIPs are where they were."""
         assert_exact(self.cloud, self.spec)

@@ -50,9 +50,7 @@ def test_a_rollout_goes_back_on_itself_after_the_canary(cloud: Cloud, tmp_path: 
     assert web.roll().phase == "approval"
     with web.work.desk() as desk:
         assert desk.last().state == desk.state(desk.last().run)
-    state = rolling.send(web.work, "rollback")
-    assert state
-    assert state.phase == "rolled-back"
+    assert web.take_back().phase == "rolled-back"
     web.assert_kept()
     # The old ones were still there.
     assert {one.id for one in region_of(cloud).all(Instance)} == web.instances
@@ -61,8 +59,7 @@ def test_a_rollout_goes_back_on_itself_after_the_canary(cloud: Cloud, tmp_path: 
 def test_what_was_done_is_undone_by_another_rollout(cloud: Cloud, tmp_path: Path) -> None:
     web = Fleet(cloud, tmp_path)
     web.roll()
-    state = rolling.send(web.work, "rollback")
-    assert state
+    state = web.take_back()
     assert (state.phase, state.replaced) == ("done", 3)
     web.assert_kept()
     assert images(cloud) == web.images

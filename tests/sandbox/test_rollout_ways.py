@@ -54,9 +54,7 @@ def test_a_rollout_with_stops_goes_back_within_its_window(cloud: Cloud, tmp_path
     web = Fleet(cloud, tmp_path, strategy=strategy, **STOPPING)
     assert web.roll().phase == "approval"
     assert [one.status for one in region_of(cloud).all(Instance)].count("Stopped") == 1
-    state = rolling.send(web.work, "rollback")
-    assert state
-    assert state.phase == "rolled-back"
+    assert web.take_back().phase == "rolled-back"
     web.assert_kept()
     assert {one.id for one in region_of(cloud).all(Instance)} == web.instances
 
@@ -99,9 +97,7 @@ def test_a_bad_canary_in_place_is_launched_again_from_what_it_was(cloud: Cloud, 
 def test_what_was_replaced_in_place_goes_back_by_another_replacement(cloud: Cloud, tmp_path: Path) -> None:
     web = Fleet(cloud, tmp_path, strategy={**IN_PLACE, "approval": "waves", "rollback_window": 600})
     assert web.roll().phase == "approval"
-    state = rolling.send(web.work, "rollback")
-    assert state
-    assert state.phase == "rolled-back"
+    assert web.take_back().phase == "rolled-back"
     web.assert_kept()
     assert images(cloud) == web.images
 
@@ -128,9 +124,7 @@ def test_an_empty_place_is_filled_again_on_the_way_back(cloud: Cloud, tmp_path: 
     web = Fleet(cloud, tmp_path, strategy=IN_PLACE)
     cloud.run(lambda: cloud.account.faults.add(Fault(Kind.NO_STOCK, "RunInstances", count=2)))
     assert web.roll().phase == "failed"
-    state = rolling.send(web.work, "rollback")
-    assert state
-    assert state.phase == "rolled-back"
+    assert web.take_back().phase == "rolled-back"
     web.assert_kept()
     assert images(cloud) == web.images
 

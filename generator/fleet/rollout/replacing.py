@@ -305,7 +305,7 @@ class _Group:
         again = [unit for unit in units if unit.slot not in failed]
         for unit in again:
             self.fresh.pop(unit.slot, None)
-        for (image, kind), some in _by_origin(again).items():
+        for (image, kind), some in by_origin(again).items():
             failed |= self._launch(replaced(self.desired, image=image, types=(kind,)), some)
         there = [unit for unit in again if unit.slot not in failed]
         moved = self._bring(self._targets(there), [self._forth(unit) for unit in there])
@@ -329,8 +329,8 @@ def _by_place(units: Iterable[Unit]) -> dict[tuple[str, tuple[str, ...]], list[U
     return found
 
 
-def _by_origin(units: Iterable[Unit]) -> dict[tuple[str, str], list[Unit]]:
-    """Return units by image and type of their old instances."""
+def by_origin(units: Iterable[Unit]) -> dict[tuple[str, str], list[Unit]]:
+    """Return units by the image and type that their old instances have."""
     found: dict[tuple[str, str], list[Unit]] = {}
     for unit in units:
         found.setdefault((unit.image, unit.type), []).append(unit)

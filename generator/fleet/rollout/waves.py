@@ -24,7 +24,7 @@ from generator.fleet.rollout import gates, tidying
 from generator.fleet.rollout.desk import AFTER, BEFORE, CANCEL, CONTROL, EVENTS, PAUSE, RESUME, ROLLBACK, STATE
 from generator.fleet.rollout.gates import Who
 from generator.fleet.rollout.plan import HOTPLUG, Plan, units_of
-from generator.fleet.rollout.replacing import GROUP, REPLACEMENTS, delete, now, replace, take_back
+from generator.fleet.rollout.replacing import GROUP, REPLACEMENTS, by_origin, delete, now, replace, take_back
 from generator.fleet.rollout.values import SCHEMA_VERSION, Kept, Order, Replaced, Result, State, Tally, Unit
 from generator.fleet.work import parts
 
@@ -82,23 +82,22 @@ class _Rollout:
         self._groups = 0
 
     def go(self) -> Result:
-        found = self.plan
-        self._stand("running", waves=len(found.waves), total=len(found.changes))
+        self._stand("running", waves=len(self.plan.waves), total=len(self.plan.changes))
         self._emit(
             {
                 "event": "begun",
                 "image": self.desired.image,
-                "waves": [list(wave) for wave in found.waves],
-                "at_once": found.at_once,
-                "matching": list(found.matching),
-                "protected": list(found.protected),
+                "waves": [list(wave) for wave in self.plan.waves],
+                "at_once": self.plan.at_once,
+                "matching": list(self.plan.matching),
+                "protected": list(self.plan.protected),
             }
         )
         DBOS.set_event(BEFORE, _pictured(self.desired))
         try:
-            if found.leftovers and (why := tidying.tidy(self.desired, self.order)):
+            if self.plan.leftovers and (why := tidying.tidy(self.desired, self.order)):
                 raise _EndError("incomplete", why)
-            self._waves(list(found.waves))
+            self._waves(list(self.plan.waves))
             self._rest()
             phase, why = ("incomplete", "some instances were not replaced") if self.tally.failed else ("done", "")
         except _EndError as end:
@@ -272,10 +271,10 @@ class _Rollout:
         self.tally.kept.clear()
         self.tally.replaced.clear()
         stuck = self._take_back([*(one for one in self.tally.failed if one.state == "stuck"), *reversed(kept)])
-        for (image, kind), slots in _before(gone).items():
+        for (image, kind), units in by_origin(one.unit for one in gone).items():
             # What they were launched from is known; what they were configured with besides is the file's.
             desired = changed(self.desired, image=image, types=(kind,))
-            for chunk in parts(slots, self.at_once):
+            for chunk in parts([unit.slot for unit in units], self.at_once):
                 for some in self._replace(desired, _units(desired, chunk)):
                     self._emit(*(event for one in some for event in one.events()))
                     stuck += [one for one in some if one.state != "replaced"]
@@ -363,11 +362,3 @@ class _Rollout:
         head = {"schema_version": SCHEMA_VERSION, "fleet": self.desired.fleet, "run": self.run}
         moment = round(time.time(), 3)
         DBOS.write_stream(EVENTS, [{**head, "time": moment, **event} for event in events])
-
-
-def _before(gone: Sequence[Replaced]) -> dict[tuple[str, str], list[int]]:
-    """Return the numbers of instances by the image and type that they had before."""
-    found: dict[tuple[str, str], list[int]] = {}
-    for one in gone:
-        found.setdefault((one.unit.image, one.unit.type), []).append(one.unit.slot)
-    return found
