@@ -265,11 +265,15 @@ def start(cloud: Cloud, instance: str) -> None:
 
 
 def unprotect(cloud: Cloud, instance: str) -> None:
-    """Take an instance's protection against deletion back."""
+    """Take an instance's protection against deletion back; one that is gone is no error."""
     from alibabacloud_ecs20140526 import models  # noqa: PLC0415
 
     request = models.ModifyInstanceAttributeRequest(instance_id=instance, deletion_protection=False)
-    cloud.ecs.call(cloud.ecs.client.modify_instance_attribute_with_options, request)
+    try:
+        cloud.ecs.call(cloud.ecs.client.modify_instance_attribute_with_options, request)
+    except ApiRefusedError as refusal:
+        if refusal.fault is not Fault.DONE:
+            raise
 
 
 def tag(cloud: Cloud, kind: str, ids: Sequence[str], tags: Tags) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -24,10 +24,10 @@ from generator.fleet.quotas import QUOTAS, WINDOW, Quota
 from generator.fleet.state import Home
 
 # Raised when workflows change so that old ones cannot go on: those are then given up, and the cloud looked at anew.
-FORMAT = "2"
+FORMAT = "3"
 # How long the calls of a run are kept; `calls.jsonl` has them longer.
 _KEPT = timedelta(days=7)
-_OPEN = ["PENDING", "ENQUEUED"]
+OPEN = ["PENDING", "ENQUEUED"]
 # How many times less often queues are looked at that are hardly used.
 _SELDOM = 5
 APPLICATION = "multieip"
@@ -79,7 +79,7 @@ class Process:
     @property
     def poll(self) -> float:
         """How many real seconds pass between two looks into the engine's database."""
-        return max(0.02, min(1.0, 1.0 / self.pace.factor))
+        return max(0.02, min(0.25, 1.0 / self.pace.factor))
 
 
 _process: Process | None = None
@@ -198,8 +198,7 @@ def _launched(  # noqa: PLR0917 - what opened knows
     _process = shared
     try:
         kept = _start(url, home.fleet, region, settings, shared, keep, busy)
-        _await_calls(shared, home.fleet, kept)
-        yield kept
+        yield _await_calls(shared, home.fleet, kept, keep)
     finally:
         shared.conduct.stop.set()
         DBOS.destroy()
@@ -219,12 +218,7 @@ def _start(  # noqa: PLR0917 - what _launched knows
             _write_ahead(url)
         DBOS.migrate(url)
         found = _prepare(url, fleet, region, settings, shared.poll, busy)
-        kept = tuple(one for one in found if keep(one))
-        if any(one.workflow == ROLLOUT and one not in kept for one in found):
-            raise MultieipError(
-                f"a rollout of {fleet} is under way",
-                hint=f"see `multieip rollout status {fleet}`; resume, cancel or rollback brings it to an end",
-            )
+        kept = _kept(fleet, found, keep)
         _give_up(url, tuple(one for one in found if one not in kept))
         DBOS(
             config={
@@ -273,16 +267,31 @@ def _prepare(  # noqa: PLR0917 - what _start knows
             )
         _forget(client, fleet)
         found = client.list_workflows(
-            status=_OPEN, queue_name=RUNS, workflow_id_prefix=f"{fleet}.", app_version=FORMAT, load_input=True
+            status=OPEN, queue_name=RUNS, workflow_id_prefix=f"{fleet}.", app_version=FORMAT, load_input=True
         )
-        return [Unfinished(one.workflow_id, one.name, tuple(one.input["args"]) if one.input else ()) for one in found]
+        return [_unfinished(one) for one in found]
     finally:
         client.destroy()
 
 
+def _unfinished(one: Any) -> Unfinished:
+    return Unfinished(one.workflow_id, one.name, tuple(one.input["args"]) if one.input else ())
+
+
+def _kept(fleet: str, found: Sequence[Unfinished], keep: Any) -> tuple[Unfinished, ...]:
+    """Return the runs that are gone on with; `MultieipError` for a rollout that is not one of them."""
+    kept = tuple(one for one in found if keep(one))
+    if any(one.workflow == ROLLOUT and one not in kept for one in found):
+        raise MultieipError(
+            f"a rollout of {fleet} is under way",
+            hint=f"see `multieip rollout status {fleet}`; resume, cancel or rollback brings it to an end",
+        )
+    return kept
+
+
 def _forget(client: Any, fleet: str) -> None:
     """Drop calls that ended long ago, and give up what a version of multieip began that does not fit this one."""
-    open_ones = client.list_workflows(status=_OPEN, workflow_id_prefix=f"{fleet}.", load_input=False, load_output=False)
+    open_ones = client.list_workflows(status=OPEN, workflow_id_prefix=f"{fleet}.", load_input=False, load_output=False)
     foreign = [one for one in open_ones if one.app_version != FORMAT]
     if any(one.name == ROLLOUT for one in foreign):
         raise MultieipError(
@@ -318,13 +327,20 @@ def _give_up(url: str, runs: tuple[Unfinished, ...]) -> None:
         client.destroy()
 
 
-def _await_calls(shared: Process, fleet: str, kept: tuple[Unfinished, ...]) -> None:
-    """Wait for calls of runs that do not go on: what they make must be there before anybody looks."""
+def _await_calls(shared: Process, fleet: str, kept: tuple[Unfinished, ...], keep: Any) -> tuple[Unfinished, ...]:
+    """Wait for calls of runs that do not go on: what they make must be there before anybody looks.
+
+    Returns the runs that are gone on with: a rollout that another process began meanwhile is one of them.
+    """
     from dbos import DBOS  # noqa: PLC0415
 
-    own = tuple(f"{one.run}." for one in kept)
     while True:
-        found = DBOS.list_workflows(status=_OPEN, workflow_id_prefix=f"{fleet}.", load_input=False, load_output=False)
+        found = DBOS.list_workflows(status=OPEN, workflow_id_prefix=f"{fleet}.", load_input=False, load_output=False)
+        known = {one.run for one in kept}
+        if begun := [one.workflow_id for one in found if one.name == ROLLOUT and one.workflow_id not in known]:
+            kept += _kept(fleet, [_unfinished(one) for one in DBOS.list_workflows(workflow_ids=begun)], keep)
+            continue
+        own = tuple(f"{one.run}." for one in kept)
         if all(f"{one.workflow_id}.".startswith(own) for one in found):
-            return
+            return kept
         shared.conduct.sleep(shared.poll)

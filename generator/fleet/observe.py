@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from generator.cloud import eips, enis, instances, networks
@@ -58,19 +59,21 @@ def observe(
     gone, nothing else tells. `eni_ids` and `eip_ids` are resources that the fleet's file names.
     """
     tags = {names.FLEET: fleet}
-    found = instances.describe(cloud, tags=tags)
-    groups = networks.groups(cloud, tags=tags)
-    rules = networks.rules_of(cloud, groups[0].id) if with_rules and groups else []
-    public = {eip.id: eip for eip in eips.describe(cloud, tags=tags)}
-    if missing := [one for one in eip_ids if one not in public]:
-        public |= {eip.id: eip for eip in eips.describe(cloud, ids=missing)}
-    return Observed(
-        instances=tuple(found),
-        enis=tuple(_enis(cloud, fleet, found, eni_names, eni_ids)),
-        eips=tuple(public.values()),
-        groups=tuple(groups),
-        rules=tuple(rules),
-    )
+    with ThreadPoolExecutor(1, "eips") as aside:
+        # Most pages are EIPs', and the rest need not wait for them.
+        public = aside.submit(_eips, cloud, fleet, eip_ids)
+        found = instances.describe(cloud, tags=tags)
+        groups = networks.groups(cloud, tags=tags)
+        rules = networks.rules_of(cloud, groups[0].id) if with_rules and groups else []
+        held = tuple(_enis(cloud, fleet, found, eni_names, eni_ids))
+        return Observed(tuple(found), held, public.result(), tuple(groups), tuple(rules))
+
+
+def _eips(cloud: Cloud, fleet: str, ids: Iterable[str]) -> tuple[Eip, ...]:
+    known = {eip.id: eip for eip in eips.describe(cloud, tags={names.FLEET: fleet})}
+    if missing := [one for one in ids if one not in known]:
+        known |= {eip.id: eip for eip in eips.describe(cloud, ids=missing)}
+    return tuple(known.values())
 
 
 def _enis(

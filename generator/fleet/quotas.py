@@ -41,7 +41,8 @@ class Quota:
 # Center; these are the defaults of Terway's own limiter (AliyunContainerService/terway, ratelimit.go). The account's
 # may be higher, and not all of them for us: MULTIEIP_QUOTAS says so.
 QUOTAS = {
-    "RunInstances": Quota(500, 1),
+    # Each waits until its instances run, which takes far longer than the call: as many at once as groups are replaced.
+    "RunInstances": Quota(500, 1, 24),
     "AllocateEipAddress": Quota(120),
     "AssociateEipAddress": Quota(120),
     "UnassociateEipAddress": Quota(120),

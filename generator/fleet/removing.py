@@ -10,7 +10,6 @@ from dbos import DBOS
 
 from generator.cloud import eips, enis, instances, networks
 from generator.cloud.client import Cloud
-from generator.cloud.faults import ApiRefusedError, Fault
 from generator.errors import ExitCode
 from generator.fleet import names
 from generator.fleet.actions import Removal
@@ -140,45 +139,41 @@ def _first(outcomes: Iterable[tuple[Any, Outcome]]) -> Failure | None:
 def _unprotect(region: str, ids: Sequence[str]) -> Failure | None:
     """Take the protection of instances against deletion back; ones that are gone are no error."""
     for key in ids:
-        failure = attempt(lambda key=key: _take_back(process().cloud(region), key)).failure  # type: ignore[misc]
+        failure = attempt(lambda key=key: instances.unprotect(process().cloud(region), key)).failure  # type: ignore[misc]
         if failure:
             return replace(failure, fatal=True)
     return None
 
 
-def _take_back(cloud: Cloud, instance: str) -> None:
-    try:
-        instances.unprotect(cloud, instance)
-    except ApiRefusedError as refused:
-        if refused.fault is not Fault.DONE:
-            raise
-
-
 @DBOS.step(name="delete-instances")
 def _delete_instances(region: str, ids: Sequence[str], token: str) -> Failure | None:
-    """Delete instances and wait until they are gone."""
-    cloud = process().cloud(region)
+    return delete_instances(process().cloud(region), ids, token)
 
-    def deleted() -> None:
-        instances.delete(cloud, ids, token=token)
-        _until_gone(cloud, ids)
 
-    failure = attempt(deleted).failure
-    if failure is None and instances.describe(cloud, ids=ids):
+def delete_instances(cloud: Cloud, ids: Sequence[str], token: str) -> Failure | None:
+    """Delete instances and wait until they are gone; return why not."""
+    outcome = attempt(lambda: _delete(cloud, ids, token))
+    if outcome.value:
         return Failure(
             f"instances do not go: {', '.join(ids[:3])}{' …' if len(ids) > 3 else ''}",
             "look at them in the console, and run the same command again",
             int(ExitCode.TIMEOUT),
             fatal=True,
         )
-    return failure
+    return outcome.failure
 
 
-def _until_gone(cloud: Cloud, ids: Sequence[str]) -> None:
-    waited, delay = 0.0, 1.0
-    while waited < MOST_RELEASING and instances.describe(cloud, ids=ids):
+def _delete(cloud: Cloud, ids: Sequence[str], token: str) -> bool:
+    """Delete instances, and return whether some are still there after a long wait."""
+    for number, some in enumerate(parts(ids, instances.MOST)):
+        instances.delete(cloud, some, token=names.token(token, number))
+    waited, delay = 0.0, 0.25
+    while left := bool(instances.describe(cloud, ids=ids)):
+        if waited >= MOST_RELEASING:
+            break
         cloud.sleep(delay)
         waited, delay = waited + delay, min(2 * delay, 5.0)
+    return left
 
 
 @DBOS.step(name="unassign")

@@ -77,6 +77,8 @@ def _rolled(count: int, enis: str, speed: float) -> Mapping[str, float]:
     ours, theirs = context.Pipe()
     region = context.Process(target=_serve, args=(theirs, count * EACH), daemon=True)
     region.start()
+    # So that a region that does not come up is an error here, not a wait for ever.
+    theirs.close()
     with tempfile.TemporaryDirectory() as folder:
         environment = {
             **os.environ,
@@ -109,13 +111,8 @@ def _serve(pipe: Any, eips: int) -> None:
     with served(clock=Clock(LAUNCHING), behaviour=Behaviour(eips=eips, windows=None)) as cloud:
         pipe.send(cloud.server.url)
         speed = pipe.recv()
-
-        def throttle() -> None:
-            account = cloud.account
-            account.clock = Clock(speed, account.clock.now())
-            account.behaviour = replace(account.behaviour, windows=WINDOWS)
-
-        cloud.run(throttle)
+        cloud.run_at(speed)
+        cloud.account.behaviour = replace(cloud.account.behaviour, windows=WINDOWS)
         time.sleep((WINDOW - cloud.account.clock.now() % WINDOW) / speed)
         pipe.send("go")
         pipe.recv()

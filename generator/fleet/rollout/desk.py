@@ -19,6 +19,8 @@ CONTROL, EVENTS, STATE = "control", "events", "state"
 BEFORE, AFTER = "before", "after"
 PAUSE, RESUME, CANCEL, ROLLBACK = "pause", "resume", "cancel", "rollback"
 
+# Real seconds between two looks for news.
+_LOOK = 0.25
 _ENDED = {
     "SUCCESS": "",
     "ERROR": "a bug ended it",
@@ -105,7 +107,7 @@ class Desk:
 
         try:
             yield from self._client.read_stream(
-                run, EVENTS, offset=since, timeout_seconds=patience, polling_interval_sec=0.1
+                run, EVENTS, offset=since, timeout_seconds=patience, polling_interval_sec=_LOOK
             )
         except engine_errors.DBOSStreamTimeoutError:
             return

@@ -71,7 +71,7 @@ def _run(  # noqa: PLR0917 - a step takes all that decides its call
 def _shown(desired: Desired, ids: Sequence[str], first: int, seconds: float, failure: Failure | None) -> Launched:
     """Wait until instances run, so many seconds of the cloud's clock. Their numbers are in their names."""
     cloud = process().cloud(desired.region)
-    waited, delay = 0.0, 1.0
+    waited, delay = 0.0, 0.25
     while ids:
         shown = instances.describe(cloud, ids=ids)
         if len(shown) == len(ids) and all(one.status == "Running" for one in shown):

@@ -11,14 +11,13 @@ from typing import Any
 from dbos import DBOS, SetWorkflowID
 
 from generator.cloud import instances
-from generator.cloud.client import Cloud
-from generator.errors import ExitCode
 from generator.fleet import names
 from generator.fleet.actions import stretches
 from generator.fleet.calls import Failure, attempt
 from generator.fleet.desired import Desired
 from generator.fleet.engine import process, queue
 from generator.fleet.hotplug import is_cold
+from generator.fleet.removing import delete_instances
 from generator.fleet.rollout import gates
 from generator.fleet.rollout.carrying import Move
 from generator.fleet.rollout.gates import Who
@@ -32,8 +31,6 @@ REPLACEMENTS = "replacements"
 WORKERS = 24
 # Instances that one workflow replaces side by side. One call of Cloud Assistant or of a look is for all of them.
 GROUP = 10
-# Seconds of the cloud's clock until an instance that is deleted is gone.
-_GOING = 600.0
 
 
 @DBOS.workflow(name="replace")
@@ -352,23 +349,9 @@ def delete(region: str, ids: Sequence[str], token: str) -> Failure | None:
     """Delete instances whatever protects them, and wait until they are gone."""
     cloud = process().cloud(region)
 
-    def deleted() -> None:
+    def unprotected() -> None:
         for one in instances.describe(cloud, ids=ids):
             if one.deletion_protection:
                 instances.unprotect(cloud, one.id)
-        for start in range(0, len(ids), instances.MOST):
-            instances.delete(cloud, ids[start : start + instances.MOST], token=names.token(token, str(start)))
-        _until_gone(cloud, ids)
 
-    failure = attempt(deleted).failure
-    if failure is None and instances.describe(cloud, ids=ids):
-        hint = "look at them in the console"
-        return Failure(f"instances do not go: {', '.join(ids[:3])}", hint, int(ExitCode.TIMEOUT), fatal=True)
-    return failure
-
-
-def _until_gone(cloud: Cloud, ids: Sequence[str]) -> None:
-    waited, delay = 0.0, 1.0
-    while waited < _GOING and instances.describe(cloud, ids=ids):
-        cloud.sleep(delay)
-        waited, delay = waited + delay, min(2 * delay, 5.0)
+    return attempt(unprotected).failure or delete_instances(cloud, ids, token)

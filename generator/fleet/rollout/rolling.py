@@ -26,8 +26,8 @@ from generator.fleet.rollout.working import Presence, is_anybody_present, new_na
 from generator.spec.fleet import FleetSpec
 
 _BUSY = ("RunInstances", "DetachNetworkInterface", "AssociateEipAddress")
-# Real seconds between two looks at whether a rollout that is silent waits for somebody.
-_LOOK = 0.5
+# Real seconds after which a rollout that is silent is looked at: it says itself that it waits, unless that was before.
+_SILENT = 2.0
 
 Told = Callable[[list[dict[str, Any]]], None]
 
@@ -103,10 +103,8 @@ def begin(wanted: Desired, order: Order, work: Work) -> State:
         return one.workflow == ROLLOUT and one.inputs[:2] == (wanted, order)
 
     with _open(work, same) as left:
-        run = left[0].run if left else f"{wanted.fleet}.{state.new_run()}"
-        if not left:
-            # Not before: another process may have been at work on the fleet until now.
-            _enqueue(run, wanted, order, _planned(wanted, order, work))
+        # Not planned before: another process may have been at work on the fleet until now.
+        run = left[0].run if left else _enqueue(wanted, order, _planned(wanted, order, work), work)
         return _follow(run, work)
 
 
@@ -207,7 +205,7 @@ def _open(work: Work, keep: Callable[[Unfinished], bool]) -> Iterator[tuple[Unfi
         client.register_queue(
             REPLACEMENTS,
             worker_concurrency=WORKERS,
-            polling_interval_sec=max(0.02, min(1.0, 1.0 / work.how.pace.factor)),
+            polling_interval_sec=max(0.02, min(0.25, 1.0 / work.how.pace.factor)),
             on_conflict="always_update",
         )
         client.destroy()
@@ -229,17 +227,26 @@ def _open(work: Work, keep: Callable[[Unfinished], bool]) -> Iterator[tuple[Unfi
         calls.close()
 
 
-def _enqueue(run: str, wanted: Desired, order: Order, found: Plan) -> None:
-    """Hand a rollout to the engine; the fleet's name keeps a second one out, from whichever machine it comes."""
+def _enqueue(wanted: Desired, order: Order, found: Plan, work: Work) -> str:
+    """Hand a rollout to the engine, and return its run.
+
+    The fleet's name keeps a second one out, from whichever machine it comes; the same one is taken part in.
+    """
     from dbos import DBOS, SetEnqueueOptions, SetWorkflowID  # noqa: PLC0415
     from dbos import error as engine_errors  # noqa: PLC0415
 
     from generator.fleet.rollout.waves import rollout  # noqa: PLC0415
 
+    run = f"{wanted.fleet}.{state.new_run()}"
     try:
         with SetWorkflowID(run), SetEnqueueOptions(deduplication_id=wanted.fleet):
             DBOS.enqueue_workflow(RUNS, rollout, wanted, order, found)
+        return run
     except engine_errors.DBOSQueueDeduplicatedError:
+        with work.desk() as desk:
+            last = desk.last()
+            if desk.inputs(last.run)[:2] == (wanted, order):
+                return last.run
         raise MultieipError(
             f"a rollout of {wanted.fleet} is under way", hint=f"see `multieip rollout status {wanted.fleet}`"
         ) from None
@@ -257,9 +264,11 @@ def follow(desk: Desk, run: str, told: Told, before: State | None = None) -> Sta
     """
     seen = 0
     while True:
-        for portion in desk.events(run, since=seen, patience=_LOOK):
+        for portion in desk.events(run, since=seen, patience=_SILENT):
             seen += 1
             told(portion)
+            if any(event["event"] == "waits" for event in portion):
+                break
         now = desk.state(run)
         if desk.is_over(run):
             for portion in desk.events(run, since=seen, patience=0):

@@ -16,7 +16,7 @@ from dbos import DBOS, SetWorkflowID
 from generator.cloud import instances
 from generator.fleet import names, topology_svg
 from generator.fleet.desired import Desired
-from generator.fleet.engine import process
+from generator.fleet.engine import OPEN, process
 from generator.fleet.launching import launch
 from generator.fleet.observe import look
 from generator.fleet.picture import picture
@@ -159,12 +159,12 @@ class _Rollout:
         handles = [self._enqueue(replace, desired, part) for part in parts(units, GROUP)]
         failure: _EndError | None = None
         for handle in handles:
-            yield handle.get_result(polling_interval_sec=process().poll)
             try:
-                self._reap(least=instances.MOST)
+                self._reap_meanwhile(handle)
             except _EndError as end:
                 # Groups that are under way come to their end first.
                 failure = failure or end
+            yield handle.get_result(polling_interval_sec=process().poll)
         if failure:
             raise failure
 
@@ -320,6 +320,11 @@ class _Rollout:
                 # There is nothing to cancel any more.
                 outcome = outcome if end.phase == "cancelled" else (end.phase, end.why)
         return outcome
+
+    def _reap_meanwhile(self, handle: Any) -> None:
+        """Delete old instances while a group is at work, when there are many: what is done already does not wait."""
+        if len(self.tally.kept) >= instances.MOST and handle.get_status().status in OPEN:
+            self._reap(least=instances.MOST)
 
     def _reap(self, *, least: int = 1) -> None:
         """Delete old instances whose window is over, when there are so many at least."""

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from generator.sandbox.api import wire
 from generator.sandbox.api.errors import ApiError, invalid, missing
@@ -19,6 +19,14 @@ from generator.sandbox.region.region import Region
 Body = dict[str, Any]
 # Checks a value and returns it, parsed where it travels packed.
 Limit = Callable[[str, Any], Any]
+
+
+class _Tagged(Protocol):
+    @property
+    def tags(self) -> Tags: ...
+
+
+R = TypeVar("R", bound=_Tagged)
 _TOKEN = re.compile(r"[\x21-\x7e]{1,64}")
 
 
@@ -266,6 +274,17 @@ def merged_tags(present: Tags, more: Iterable[Mapping[str, str]]) -> Tags:
     if len(tags) > MOST_TAGS:
         raise ApiError("QuotaExceed.TagsPerResource", "The maximum number of tags for each resource is exceeded.", 403)
     return tuple(tags.items())
+
+
+def tagged(records: list[R], wanted: Sequence[Mapping[str, str]]) -> list[R]:
+    """Return the resources of a large fleet that have all these tags: one tag after the other is looked for in all."""
+    for tag in wanted:
+        if value := tag.get("Value"):
+            pair = (tag.get("Key", ""), value)
+            records = [one for one in records if pair in one.tags]
+        else:
+            records = [one for one in records if has_tags(one.tags, [tag])]
+    return records
 
 
 def has_tags(tags: Tags, wanted: Sequence[Mapping[str, str]]) -> bool:

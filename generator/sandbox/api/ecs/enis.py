@@ -16,9 +16,9 @@ from generator.sandbox.api.call import (
     at_most,
     between,
     clamped,
-    has_tags,
     matching,
     one_of,
+    tagged,
 )
 from generator.sandbox.api.ecs.instances import shown_tags
 from generator.sandbox.api.ecs.nics import check_queues, check_quota, ipv4_exceeded, queues_of
@@ -304,7 +304,7 @@ _PLAIN = {
     "VpcId": "vpc",
     "ResourceGroupId": "resource_group",
 }
-_ONLY_PAGES = {"RegionId", "NetworkInterfaceId", "PageNumber", "PageSize", "MaxResults", "NextToken", *_PLAIN}
+_ONLY_PAGES = {"RegionId", "NetworkInterfaceId", "PageNumber", "PageSize", "MaxResults", "NextToken", "Tag", *_PLAIN}
 
 
 @action(
@@ -325,10 +325,10 @@ _ONLY_PAGES = {"RegionId", "NetworkInterfaceId", "PageNumber", "PageSize", "MaxR
 )
 def describe_network_interfaces(call: Call) -> Body:
     """Show ENIs, each private IP with its EIP."""
-    found = _candidates(call)
+    found = list(_candidates(call))
     for field, value in call.given(_PLAIN):
         found = [eni for eni in found if getattr(eni, field) == value]
-    found = [eni for eni in found if _is_visible(call, eni)]
+    found = [eni for eni in tagged(found, call.items("Tag")) if _is_visible(call, eni)]
     if not _ONLY_PAGES.issuperset(call.parameters):
         found = [eni for eni in found if _is_wanted(call, eni)]
     page, fields = paging.either(call, found)
@@ -352,7 +352,6 @@ def _is_wanted(call: Call, eni: Eni) -> bool:
         (not asked or not asked.isdisjoint(eni.addresses))
         and said.get("PrimaryIpAddress", eni.addresses[0]) == eni.addresses[0]
         and ("SecurityGroupId" not in said or said["SecurityGroupId"] in eni.groups)
-        and has_tags(eni.tags, call.items("Tag"))
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from generator.sandbox.api import lookup, paging
-from generator.sandbox.api.call import Body, Call, action, at_most, between, clamped, has_tags, json_list, one_of
+from generator.sandbox.api.call import Body, Call, action, at_most, between, clamped, json_list, one_of, tagged
 from generator.sandbox.region import plane
 from generator.sandbox.region.clock import minutes
 from generator.sandbox.region.model import Eip, Eni, HistoryEvent, Image, Instance
@@ -29,7 +29,7 @@ _PLAIN = {
     "HttpEndpoint": "http_endpoint",
     "ResourceGroupId": "resource_group",
 }
-_ONLY_PAGES = {"RegionId", "InstanceIds", "PageNumber", "PageSize", "MaxResults", "NextToken", "DryRun", *_PLAIN}
+_ONLY_PAGES = {"RegionId", "InstanceIds", "PageNumber", "PageSize", "MaxResults", "NextToken", "Tag", "DryRun", *_PLAIN}
 
 
 @action(
@@ -55,6 +55,7 @@ def describe_instances(call: Call) -> Body:
     found = [one for one in found if one.visible <= now]
     for field, value in call.given(_PLAIN):
         found = [one for one in found if getattr(one, field) == value]
+    found = tagged(found, call.items("Tag"))
     if not _ONLY_PAGES.issuperset(call.parameters):
         found = [one for one in found if _is_wanted(call, one)]
     page, fields = paging.either(call, found)
@@ -84,7 +85,6 @@ def _is_wanted(call: Call, one: Instance) -> bool:
         and call.text("InstanceChargeType", "PostPaid") == "PostPaid"
         and call.text("InstanceTypeFamily", TYPES[one.type].family) == TYPES[one.type].family
         and ("SecurityGroupId" not in call.parameters or call.text("SecurityGroupId") in one.groups)
-        and has_tags(one.tags, call.items("Tag"))
         and _has_addresses(call, one)
     )
 

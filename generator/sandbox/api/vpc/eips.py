@@ -14,9 +14,9 @@ from generator.sandbox.api.call import (
     action,
     between,
     comma_list,
-    has_tags,
     matching,
     one_of,
+    tagged,
 )
 from generator.sandbox.api.errors import ApiError, invalid, not_found
 from generator.sandbox.api.vpc.binding import BOUND_TO
@@ -203,7 +203,7 @@ _PLAIN = {
     "PublicIpAddressPoolId": "pool",
     "ResourceGroupId": "resource_group",
 }
-_ONLY_PAGES = {"RegionId", "AllocationId", "PageNumber", "PageSize", "DryRun", *_PLAIN}
+_ONLY_PAGES = {"RegionId", "AllocationId", "PageNumber", "PageSize", "Tag", "DryRun", *_PLAIN}
 _FILTER_LIMITS = {
     "AllocationId": comma_list(50),
     "EipAddress": comma_list(50),
@@ -258,6 +258,7 @@ def _found(call: Call) -> list[Eip]:
         found = region.all(Eip)
     for field, value in call.given(_PLAIN):
         found = [eip for eip in found if getattr(eip, field) == value]
+    found = tagged(found, call.items("Tag"))
     if not _ONLY_PAGES.issuperset(call.parameters):
         found = [eip for eip in found if _is_wanted(call, eip)]
     return found
@@ -275,7 +276,6 @@ def _is_wanted(call: Call, eip: Eip) -> bool:
         and call.text("ChargeType", "PostPaid") == "PostPaid"
         and ("AssociatedInstanceId" not in said or said["AssociatedInstanceId"] == _bound_to(call, eip))
         and call.flag("SecurityProtectionEnabled", default=bool(eip.protection)) == bool(eip.protection)
-        and has_tags(eip.tags, call.items("Tag"))
     )
 
 
