@@ -11,7 +11,8 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -77,6 +78,18 @@ class Observer(Protocol):
         ...
 
 
+class Turns(Protocol):
+    """Says whose turn it is to make a call of which the account may make only so many a minute."""
+
+    def turn(self, region: str, api: str) -> AbstractContextManager[None]:
+        """Wait until a call may be made, and count it."""
+        ...
+
+    def reserved(self, region: str, calls: Mapping[str, int]) -> AbstractContextManager[None]:
+        """Wait until this thread may make so many calls of each API, so that it need not wait between them."""
+        ...
+
+
 class StoppedError(BaseException):
     """A wait or a call was given up because the process is about to end.
 
@@ -92,6 +105,7 @@ class Conduct:
     """
 
     observe: Observer | None = None
+    turns: Turns | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     _closed: dict[tuple[str, str], float] = field(default_factory=dict)
 
@@ -99,6 +113,14 @@ class Conduct:
         """Wait so many real seconds; `StoppedError` when the process is to end."""
         if self.stop.wait(max(0.0, seconds)):
             raise StoppedError
+
+    def turn(self, region: str, action: str) -> AbstractContextManager[None]:
+        """Wait for a call's turn, and count it, where calls are counted."""
+        return self.turns.turn(region, action) if self.turns else nullcontext()
+
+    def reserved(self, region: str, calls: Mapping[str, int]) -> AbstractContextManager[None]:
+        """Wait until this thread may make so many calls of each API one after the other, where calls are counted."""
+        return self.turns.reserved(region, calls) if self.turns else nullcontext()
 
     def close(self, region: str, action: str, seconds: float) -> None:
         """Hold an API back for so many real seconds."""
@@ -140,7 +162,8 @@ class Product:
         while True:
             self.conduct.pass_gate(self.region, action)
             try:
-                return self._send(operation, request, action)
+                with self.conduct.turn(self.region, action):
+                    return self._send(operation, request, action)
             except TeaException as error:
                 fault = faults.classify(error)
                 patience = self.pace.patience(fault) if fault in again else 0.0

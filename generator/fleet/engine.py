@@ -11,7 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,6 +22,7 @@ from generator.fleet.calls import PHASES
 from generator.fleet.progress import Progress
 from generator.fleet.quotas import QUOTAS, WINDOW, Quota
 from generator.fleet.state import Home
+from generator.fleet.turns import FileLedger, SharedLedger, Turns
 
 # Raised when workflows change so that old ones cannot go on: those are then given up, and the cloud looked at anew.
 FORMAT = "3"
@@ -174,14 +175,15 @@ def opened(
     to their end, so that their outcome is known. Raises `MultieipError` when another process works on the fleet.
     """
     settings = settings or Settings()
-    lock = home.lock()
-    try:
+    with ExitStack() as stack:
+        stack.callback(home.lock().release)
         conduct = Conduct(observe=observer)
+        ledger = SharedLedger(settings.database) if settings.database else FileLedger(home.turns)
+        conduct.turns = turns = Turns(ledger, settings.quotas, settings.pace.factor, conduct.sleep)
+        stack.callback(turns.close)
         shared = Process(settings.pace, conduct, progress or Progress(), settings.quotas)
         with _launched(home, region, settings, shared, keep or (lambda _: True), busy) as kept:
             yield Engine(shared), kept
-    finally:
-        lock.release()
 
 
 @contextmanager

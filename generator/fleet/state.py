@@ -46,6 +46,11 @@ class Home:
         """The file with all requests that were sent."""
         return self.folder / "calls.jsonl"
 
+    @property
+    def turns(self) -> Path:
+        """The file with the last minute's calls of which the account may make only so many."""
+        return self.folder / "turns.sqlite"
+
     def lock(self) -> Lock:
         """Return the fleet's lock, taken; `MultieipError` when another process has it."""
         try:

@@ -113,7 +113,6 @@ def _serve(pipe: Any, eips: int) -> None:
         speed = pipe.recv()
         cloud.run_at(speed)
         cloud.account.behaviour = replace(cloud.account.behaviour, windows=WINDOWS)
-        time.sleep((WINDOW - cloud.account.clock.now() % WINDOW) / speed)
         pipe.send("go")
         pipe.recv()
 

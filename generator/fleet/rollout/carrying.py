@@ -53,6 +53,16 @@ class Carrier:
 
     def go(self) -> dict[int, Failure]:
         """Do it all, and return why not, by number."""
+        left = [move for move in self._left() for eni in move.enis if not self._is_there(eni, move)]
+        calls = {
+            "DetachNetworkInterface": len(left),
+            "AttachNetworkInterface": sum(bool(move.target) for move in left),
+        }
+        # ENIs that are on their way must not wait for a minute to pass.
+        with self.cloud.conduct.reserved(self.cloud.region, calls):
+            return self._go()
+
+    def _go(self) -> dict[int, Failure]:
         waited, delay = 0.0, FIRST
         while left := self._left():
             if waited > (self._stops if any(self._cold.values()) else self.cloud.pace.busy):

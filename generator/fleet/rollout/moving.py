@@ -156,11 +156,14 @@ def _bring(cloud: Cloud, item: Rebind, token: str) -> None:
         raise LeftBehindError(f"the EIP {item.public} is gone", hint="`multieip launch` allocates another one")
     if (found[0].target, found[0].private_ip) == (item.eni, item.ip):
         return
-    if found[0].target:
-        eips.unassociate(cloud, item.eip, token=names.token(token, "from", found[0].target))
-        _wait(cloud, [item.eip], "Available")
-    if item.eni:
-        calls.associate(cloud, calls.Associate(item.eip, item.eni, item.ip), names.token(token, "to"))
+    # An EIP that is on its way must not wait for a minute to pass.
+    needed = {"UnassociateEipAddress": 1 if found[0].target else 0, "AssociateEipAddress": 1 if item.eni else 0}
+    with cloud.conduct.reserved(cloud.region, needed):
+        if found[0].target:
+            eips.unassociate(cloud, item.eip, token=names.token(token, "from", found[0].target))
+            _wait(cloud, [item.eip], "Available")
+        if item.eni:
+            calls.associate(cloud, calls.Associate(item.eip, item.eni, item.ip), names.token(token, "to"))
 
 
 def _in_use(cloud: Cloud, items: Sequence[Rebind]) -> None:

@@ -7,32 +7,24 @@ dead.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from generator.errors import MultieipError
 from generator.fleet.engine import process
+from generator.fleet.postgres import connected, key_of
 
-# Seconds between two looks for dead ones. A connection whose machine is gone is closed after about as long as
-# keepalives say: 5 s, and three times 5 s more.
+# Seconds between two looks for dead ones.
 _EVERY = 1.0
-_KEEPALIVES = "keepalives=1 keepalives_idle=5 keepalives_interval=5 keepalives_count=3"
 
 
 def new_name(fleet: str) -> str:
     """Return the name of a process that works on a fleet; there is no other of that name."""
     return f"{fleet}.{socket.gethostname()}.{os.getpid()}.{os.urandom(3).hex()}"
-
-
-def _key(name: str) -> int:
-    """Return the number of a process's lock."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
 
 
 class Presence:
@@ -41,10 +33,10 @@ class Presence:
     def __init__(self, url: str, name: str) -> None:
         self.name = name
         self.taken: list[str] = []
-        self._connection = _connected(url)
+        self._connection = connected(url)
         # The server cuts it off at 63 characters: the fleet comes first.
         self._connection.execute("SELECT set_config('application_name', %s, false)", (f"multieip {name}"[:63],))
-        self._connection.execute("SELECT pg_advisory_lock(%s)", (_key(name),))
+        self._connection.execute("SELECT pg_advisory_lock(%s)", (key_of(name),))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -83,7 +75,7 @@ class Presence:
 
         found = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
         for other in sorted({one.executor_id for one in found if one.executor_id} - {self.name}):
-            row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (_key(other),)).fetchone()
+            row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (key_of(other),)).fetchone()
             if not (row and row[0]):
                 continue
             try:
@@ -92,27 +84,12 @@ class Presence:
                 DBOS._recover_pending_workflows([other])
                 self.taken.append(other)
             finally:
-                self._connection.execute("SELECT pg_advisory_unlock(%s)", (_key(other),))
-
-
-def _connected(url: str) -> Any:
-    import psycopg  # noqa: PLC0415 - with the engine
-
-    address = url.replace("postgresql+psycopg://", "postgresql://", 1)
-    try:
-        return psycopg.connect(
-            f"{address}{'&' if '?' in address else '?'}{_KEEPALIVES.replace(' ', '&')}", autocommit=True
-        )
-    except psycopg.Error as error:
-        # Its text may have the URL, and that a password.
-        raise MultieipError(
-            f"the engine's database cannot be used ({type(error).__name__})", hint="see whether it answers"
-        ) from None
+                self._connection.execute("SELECT pg_advisory_unlock(%s)", (key_of(other),))
 
 
 def is_anybody_present(url: str, fleet: str) -> bool:
     """Return whether any process is present that works on a fleet."""
-    with _connected(url) as connection:
+    with connected(url) as connection:
         found = connection.execute(
             "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE %s",
             (f"multieip {fleet}.%",),
