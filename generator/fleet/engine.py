@@ -23,6 +23,7 @@ from generator.fleet.progress import Progress
 from generator.fleet.quotas import QUOTAS, WINDOW, Quota
 from generator.fleet.state import Home
 from generator.fleet.turns import FileLedger, SharedLedger, Turns
+from generator.fleet.waiting import Waiting
 
 # Raised when workflows change so that old ones cannot go on: those are then given up, and the cloud looked at anew.
 FORMAT = "3"
@@ -56,6 +57,7 @@ class Process:
     conduct: Conduct
     progress: Progress
     quotas: Mapping[str, Quota]
+    waiting: Waiting
     _clouds: dict[str, Cloud] = field(default_factory=dict)
     _counted: set[str] = field(default_factory=set)
     _guard: threading.Lock = field(default_factory=threading.Lock)
@@ -77,10 +79,20 @@ class Process:
         if batch not in self._counted:
             self.count(batch, api, calls)
 
+    def result(self, handle: Any) -> Any:
+        """Wait for a workflow that was enqueued, and return its result."""
+        self.waiting.until_over(handle.get_workflow_id())
+        return handle.get_result(polling_interval_sec=self.poll)
+
     @property
     def poll(self) -> float:
         """How many real seconds pass between two looks into the engine's database."""
-        return max(0.02, min(0.25, 1.0 / self.pace.factor))
+        return poll(self.pace)
+
+
+def poll(pace: Pace) -> float:
+    """Return how many real seconds pass between two looks into the engine's database."""
+    return max(0.02, min(0.25, 1.0 / pace.factor))
 
 
 _process: Process | None = None
@@ -140,7 +152,7 @@ class Engine:
 
         def ask() -> None:
             try:
-                found.set_result(handle.get_result(polling_interval_sec=self.process.poll))
+                found.set_result(self.process.result(handle))
             except BaseException as error:
                 found.set_exception(error)
 
@@ -181,9 +193,19 @@ def opened(
         ledger = SharedLedger(settings.database) if settings.database else FileLedger(home.turns)
         conduct.turns = turns = Turns(ledger, settings.quotas, settings.pace.factor, conduct.sleep)
         stack.callback(turns.close)
-        shared = Process(settings.pace, conduct, progress or Progress(), settings.quotas)
+        # Twice as often as queues are looked at: it is one look for all.
+        waiting = Waiting(_open_of, poll(settings.pace) / 2, conduct.stop)
+        shared = Process(settings.pace, conduct, progress or Progress(), settings.quotas, waiting)
         with _launched(home, region, settings, shared, keep or (lambda _: True), busy) as kept:
             yield Engine(shared), kept
+
+
+def _open_of(workflows: Collection[str]) -> Collection[str]:
+    """Return which workflows have no end yet."""
+    from dbos import DBOS  # noqa: PLC0415
+
+    found = DBOS.list_workflows(workflow_ids=list(workflows), status=OPEN, load_input=False, load_output=False)
+    return [one.workflow_id for one in found]
 
 
 @contextmanager
@@ -203,6 +225,7 @@ def _launched(  # noqa: PLR0917 - what opened knows
         yield _await_calls(shared, home.fleet, kept, keep)
     finally:
         shared.conduct.stop.set()
+        shared.waiting.close()
         DBOS.destroy()
         _process = None
 

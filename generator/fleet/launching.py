@@ -150,7 +150,7 @@ class _Round:
     def _made(self) -> None:
         """Wait for the next batch of instances, and take note of its private IPs."""
         handle = self._instances.pop(0)
-        made: Made = handle.get_result(polling_interval_sec=process().poll)
+        made: Made = process().result(handle)
         self._targets |= dict(made.targets)
         self.sold_out = (*self.sold_out, *made.sold_out)
         process().count_once(handle.get_workflow_id(), "RunInstances", made.running)

@@ -55,7 +55,7 @@ class Batch:
 
     def outcomes(self) -> list[tuple[Any, Outcome]]:
         """Return each item with what became of it; those after a failure for good were not tried."""
-        found = self.handle.get_result(polling_interval_sec=process().poll)
+        found = process().result(self.handle)
         done = sum(outcome.failure is None for outcome in found)
         process().count_once(self.handle.get_workflow_id(), self.api, done)
         return list(zip(self.items, found, strict=False))

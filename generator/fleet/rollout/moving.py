@@ -68,7 +68,7 @@ def carry_out(queues: Queues, order: Order, moves: Sequence[Move], rebinds: Sequ
             for part in parts(rebinds, queues.sizes["AssociateEipAddress"])
         ),
     ]
-    found: list[Moved] = [handle.get_result(polling_interval_sec=process().poll) for handle in handles]
+    found: list[Moved] = [process().result(handle) for handle in handles]
     return Moved(
         tuple(one for moved in found for one in moved.failures), tuple(one for moved in found for one in moved.outages)
     )

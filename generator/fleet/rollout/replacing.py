@@ -188,7 +188,7 @@ class _Group:
                 handles.append((batch, handle))
         failed: dict[int, str] = {}
         for batch, handle in handles:
-            made: Launched = handle.get_result(polling_interval_sec=process().poll)
+            made: Launched = process().result(handle)
             self.fresh |= dict(made.running)
             self.lost += [key for _, key in made.lost]
             failed |= {

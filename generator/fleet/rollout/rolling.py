@@ -15,7 +15,7 @@ from generator.cloud.client import Cloud, Conduct
 from generator.errors import MultieipError
 from generator.fleet import state
 from generator.fleet.desired import Desired, desired
-from generator.fleet.engine import ROLLOUT, RUNS, Settings, Unfinished, opened
+from generator.fleet.engine import ROLLOUT, RUNS, Settings, Unfinished, opened, poll
 from generator.fleet.launch import call_log, default_settings
 from generator.fleet.observe import look
 from generator.fleet.progress import Progress
@@ -205,7 +205,7 @@ def _open(work: Work, keep: Callable[[Unfinished], bool]) -> Iterator[tuple[Unfi
         client.register_queue(
             REPLACEMENTS,
             worker_concurrency=WORKERS,
-            polling_interval_sec=max(0.02, min(0.25, 1.0 / work.how.pace.factor)),
+            polling_interval_sec=poll(work.how.pace),
             on_conflict="always_update",
         )
         client.destroy()

@@ -164,7 +164,7 @@ class _Rollout:
             except _EndError as end:
                 # Groups that are under way come to their end first.
                 failure = failure or end
-            yield handle.get_result(polling_interval_sec=process().poll)
+            yield process().result(handle)
         if failure:
             raise failure
 
@@ -291,7 +291,7 @@ class _Rollout:
         found: list[Replaced] = []
         for some in parts(done, size) if done else ():
             handles = [self._enqueue(take_back, self.desired, part) for part in parts(some, GROUP)]
-            found += [one for handle in handles for one in handle.get_result(polling_interval_sec=process().poll)]
+            found += [one for handle in handles for one in process().result(handle)]
         for one in found:
             self._emit(*one.events())
         return [one for one in found if one.state == "stuck"]
