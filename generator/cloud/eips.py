@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from generator.cloud.records import Tags, tags_of, wrapped
 # DescribeEipAddresses takes so many ids, and gives so many EIPs on a page; TagResources takes so many.
 MOST = 50
 PAGE = 100
+PAGES_AT_ONCE = 4
 MOST_TAGGED = 20
 # AddCommonBandwidthPackageIps takes so many EIPs.
 MOST_PACKED = 10
@@ -219,30 +221,39 @@ def describe(
     cloud: Cloud, *, ids: Sequence[str] = (), tags: Mapping[str, str] | None = None, segment: str = "", status: str = ""
 ) -> list[Eip]:
     """Return EIPs that meet all that is given; ids that nobody knows are left out."""
+    found: dict[str, Eip] = {}
+    for start in range(0, len(ids), MOST) if ids else (0,):
+        asked = {
+            "allocation_id": ",".join(ids[start : start + MOST]) or None,
+            "segment_instance_id": segment or None,
+            "status": status or None,
+        }
+        # Pages shift when EIPs come and go meanwhile: one that two pages show is one EIP.
+        found |= {one.id: one for body in _pages(cloud, asked, tags or {}) for one in _eips(body)}
+    return list(found.values())
+
+
+def _pages(cloud: Cloud, asked: Mapping[str, str | None], tags: Mapping[str, str]) -> list[Any]:
+    """Return all pages of an answer. The first says how many there are; the rest are asked for side by side."""
     from alibabacloud_vpc20160428 import models  # noqa: PLC0415
 
-    wanted = [
-        models.DescribeEipAddressesRequestTag(key=key, value=value or None) for key, value in (tags or {}).items()
-    ]
-    found: list[Eip] = []
-    for start in range(0, len(ids), MOST) if ids else (0,):
+    wanted = [models.DescribeEipAddressesRequestTag(key=key, value=value or None) for key, value in tags.items()]
+
+    def page(number: int) -> Any:
         request = models.DescribeEipAddressesRequest(
-            region_id=cloud.region,
-            allocation_id=",".join(ids[start : start + MOST]) or None,
-            tag=wanted or None,
-            segment_instance_id=segment or None,
-            status=status or None,
-            page_number=0,
-            page_size=PAGE,
+            region_id=cloud.region, tag=wanted or None, page_number=number, page_size=PAGE, **asked
         )
-        while True:
-            request.page_number += 1
-            body = cloud.vpc.call(cloud.vpc.client.describe_eip_addresses_with_options, request)
-            found += [_eip(one) for one in wrapped(body.eip_addresses, "eip_address")]
-            if request.page_number * PAGE >= (body.total_count or 0):
-                break
-    # Pages shift when EIPs come and go meanwhile: one that two pages show is one EIP.
-    return list({one.id: one for one in found}.values())
+        return cloud.vpc.call(cloud.vpc.client.describe_eip_addresses_with_options, request)
+
+    found = [page(1)]
+    with ThreadPoolExecutor(PAGES_AT_ONCE, "eips") as pool:
+        while len(found) < (last := -(-max(body.total_count or 0 for body in found) // PAGE)):
+            found += pool.map(page, range(len(found) + 1, last + 1))
+    return found
+
+
+def _eips(body: Any) -> list[Eip]:
+    return [_eip(one) for one in wrapped(body.eip_addresses, "eip_address")]
 
 
 def _eip(one: Any) -> Eip:
