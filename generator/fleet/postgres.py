@@ -26,10 +26,15 @@ def connected(url: str) -> Any:
     try:
         return connect(url)
     except psycopg.Error as error:
-        # Its text may have the URL, and that a password.
-        raise MultieipError(
-            f"the engine's database cannot be used ({type(error).__name__})", hint="see whether it answers"
-        ) from None
+        raise unusable(error) from None
+
+
+def unusable(error: Exception) -> MultieipError:
+    """Return what is said of a database; the error's own text may have the URL, and that a password."""
+    return MultieipError(
+        f"the engine's database cannot be used ({type(error).__name__})",
+        hint="see whether it answers, and whether its user may make schemas",
+    )
 
 
 def key_of(name: str) -> int:

@@ -13,7 +13,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,7 +52,7 @@ class Turns:
             yield
             return
         reserved = self._reserved(region, api)
-        (key,) = (reserved.pop(),) if reserved else self._take(region, api, 1)
+        key = reserved.pop() if reserved else self._take(region, api, 1)[0]
         try:
             yield
         finally:
@@ -94,6 +94,8 @@ class Turns:
                 return ask()
             except self._ledger.errors:
                 self._sleep(_AGAIN)
+                with suppress(*self._ledger.errors):
+                    self._ledger.renew()
         raise StoppedError
 
 
@@ -139,6 +141,10 @@ class Ledger(ABC):
             for key in keys:
                 self._do("DELETE FROM {} WHERE key = ?", key)
 
+    @abstractmethod
+    def renew(self) -> None:
+        """Make a connection again that was lost."""
+
     def close(self) -> None:
         """End the connection."""
         with self._guard:
@@ -172,6 +178,9 @@ class FileLedger(Ledger):
         self._database.execute("PRAGMA synchronous = OFF")
         self._create()
 
+    def renew(self) -> None:
+        """A file is not lost."""
+
     def _alone(self, name: str) -> AbstractContextManager[float]:
         return nullcontext(time.time())
 
@@ -190,14 +199,21 @@ class SharedLedger(Ledger):
         super().__init__()
         self.errors = (Error,)
         self._url, self._database = url, postgres.connected(url)
-        with self._alone(self._table):
-            self._do("CREATE SCHEMA IF NOT EXISTS multieip")
-            self._create()
+        try:
+            with self._alone(self._table):
+                self._do("CREATE SCHEMA IF NOT EXISTS multieip")
+                self._create()
+        except Error as error:
+            raise postgres.unusable(error) from None
+
+    def renew(self) -> None:
+        """Make a connection again that was lost."""
+        with self._guard:
+            if self._database.broken:
+                self._database = postgres.connect(self._url)
 
     @contextmanager
     def _alone(self, name: str) -> Iterator[float]:
-        if self._database.broken:
-            self._database = postgres.connect(self._url)
         with self._database.transaction():
             sql = "SELECT extract(epoch FROM clock_timestamp()) FROM (SELECT pg_advisory_xact_lock(?)) AS held"
             ((now,),) = self._do(sql, postgres.key_of(name))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from generator.cloud.client import StoppedError
+from generator.errors import MultieipError
 from generator.fleet.quotas import WINDOW, Quota
 from generator.fleet.turns import FileLedger, Ledger, SharedLedger, Turns
 from tests.sandbox import postgres
@@ -145,3 +146,15 @@ def test_a_connection_that_is_lost_is_made_again(tmp_path: Path, monkeypatch: py
             other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
         calls.make(one)
     assert len(calls.counted) == 2
+
+
+@pytest.mark.skipif(bool(postgres.why_not()), reason=postgres.why_not() or "-")
+def test_a_user_who_may_not_make_tables_is_told_so(tmp_path: Path) -> None:
+    import psycopg
+
+    with postgres.serving(tmp_path) as url:
+        with psycopg.connect(url, autocommit=True) as other:
+            other.execute("CREATE USER guest")
+        with pytest.raises(MultieipError, match="database cannot be used") as raised:
+            SharedLedger(url.replace("postgres@", "guest@", 1))
+    assert "guest" not in str(raised.value)
