@@ -180,7 +180,8 @@ def stream(
         errors="replace",
     )
     assert child.stdout is not None  # noqa: S101 - it is a pipe
-    killer = threading.Timer(grace, _kill, [child])
+    # The program may be gone by then, but what it started holds its output open.
+    killer = threading.Timer(grace, _kill_session, [child])
     try:
         try:
             for line in child.stdout:
@@ -203,5 +204,10 @@ def stream(
 def _kill(child: subprocess.Popen[str]) -> None:
     """End a program that is still there, and what it started in its session."""
     if child.poll() is None:
-        os.killpg(child.pid, signal.SIGKILL)
+        _kill_session(child)
         child.wait()
+
+
+def _kill_session(child: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)

@@ -14,6 +14,7 @@ from tests.lab.region import LOCAL, Region, multieip
 from tests.sandbox.region import GROUP, VSWITCH
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -189,6 +189,7 @@ def test_an_address_that_two_enis_claim_stays_where_it_is(lab: Lab) -> None:
     assert "for another ENI too" in lab.run(f"{SCRIPT} check", check=False)
 
 
+@pytest.mark.slow
 def test_a_first_boot_without_metadata_keeps_the_primary_and_is_delayed_by_thirty_seconds_at_most(
     new_lab: NewLab,
 ) -> None:
