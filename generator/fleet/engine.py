@@ -20,7 +20,7 @@ from generator.cloud.client import Cloud, Conduct, Observer, Pace
 from generator.errors import MultieipError
 from generator.fleet.calls import PHASES
 from generator.fleet.progress import Progress
-from generator.fleet.quotas import QUOTAS, WINDOW, Quota
+from generator.fleet.quotas import QUOTAS, WINDOW, Quota, queue
 from generator.fleet.state import Home
 from generator.fleet.turns import FileLedger, SharedLedger, Turns
 from generator.fleet.waiting import Waiting
@@ -103,11 +103,6 @@ def process() -> Process:
     if _process is None:
         raise RuntimeError("no engine is open")
     return _process
-
-
-def queue(api: str, region: str) -> str:
-    """Return the name of the queue of an API's calls in a region."""
-    return f"{api}@{region}"
 
 
 # Launches and the like wait here, one at a time.

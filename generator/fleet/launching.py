@@ -19,10 +19,11 @@ from generator.fleet.actions import Actions, AddEni, Need, Target, stretches
 from generator.fleet.calls import PHASES, Allocate, Assign, Associate, Attach, Failure, attempt
 from generator.fleet.desired import Desired
 from generator.fleet.diff import diff, dropped_rules, missing_rules
-from generator.fleet.engine import process, queue
+from generator.fleet.engine import process
 from generator.fleet.names import Place
 from generator.fleet.observe import look
 from generator.fleet.protection import refusal
+from generator.fleet.quotas import queue
 from generator.fleet.removing import remove_all
 from generator.fleet.running import Batch, Made, Offer, run_instances
 from generator.fleet.work import Queues, collect, parts, tag

@@ -70,6 +70,11 @@ def known() -> Mapping[str, Quota]:
     return found
 
 
+def queue(api: str, region: str) -> str:
+    """Return the name of what an API's calls in a region share: their limit, and so the queue and the turns."""
+    return f"{api}@{region}"
+
+
 def minutes(calls: int, api: str) -> float:
     """Return how many minutes so many calls of an API take at least: each minute but the last is used up."""
     quota = known()[api]

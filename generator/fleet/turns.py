@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from generator.cloud.client import StoppedError
 from generator.fleet import postgres
-from generator.fleet.quotas import WINDOW, Quota
+from generator.fleet.quotas import WINDOW, Quota, queue
 
 T = TypeVar("T")
 # Real seconds between two tries to reach a database that does not answer.
@@ -56,7 +56,7 @@ class Turns:
         try:
             yield
         finally:
-            self._ask(lambda: self._ledger.count(_name(region, api), key, self._window))
+            self._ask(lambda: self._ledger.count(queue(api, region), key, self._window))
 
     @contextmanager
     def reserved(self, region: str, calls: Mapping[str, int]) -> Iterator[None]:
@@ -76,11 +76,11 @@ class Turns:
                 unused.clear()
 
     def _reserved(self, region: str, api: str) -> list[str]:
-        found: list[str] = self._mine.__dict__.setdefault(_name(region, api), [])
+        found: list[str] = self._mine.__dict__.setdefault(queue(api, region), [])
         return found
 
     def _take(self, region: str, api: str, amount: int) -> Sequence[str]:
-        name, most = _name(region, api), self._quotas[api].calls
+        name, most = queue(api, region), self._quotas[api].calls
         while True:
             found = self._ask(lambda: self._ledger.take(name, amount, most, self._window))
             if not isinstance(found, float):
@@ -97,10 +97,6 @@ class Turns:
                 with suppress(*self._ledger.errors):
                     self._ledger.renew()
         raise StoppedError
-
-
-def _name(region: str, api: str) -> str:
-    return f"{api}@{region}"
 
 
 class Ledger(ABC):

@@ -15,7 +15,8 @@ from dbos import DBOS, SetWorkflowID
 from generator.cloud import instances
 from generator.fleet import names
 from generator.fleet.calls import CALLS, Failure, Outcome, attempt
-from generator.fleet.engine import process, queue
+from generator.fleet.engine import process
+from generator.fleet.quotas import queue
 
 T = TypeVar("T")
 

@@ -24,8 +24,8 @@ REGION = "cn-hangzhou"
 Opening = Callable[[], Turns]
 
 
-def turns(ledger: Ledger, quotas: dict[str, Quota] | None = None) -> Turns:
-    return Turns(ledger, quotas or QUOTAS, WINDOW / MINUTE, time.sleep)
+def turns(ledger: Ledger) -> Turns:
+    return Turns(ledger, QUOTAS, WINDOW / MINUTE, time.sleep)
 
 
 @pytest.fixture(params=["file", "postgresql"])

@@ -16,7 +16,8 @@ from generator.cloud.client import Cloud
 from generator.errors import LeftBehindError
 from generator.fleet import calls, names
 from generator.fleet.calls import Failure, Outcome, attempt
-from generator.fleet.engine import process, queue
+from generator.fleet.engine import process
+from generator.fleet.quotas import queue
 from generator.fleet.rollout.carrying import FIRST, LONGEST, Carrier, Move
 from generator.fleet.rollout.outage import Watch
 from generator.fleet.rollout.values import Order, Outage

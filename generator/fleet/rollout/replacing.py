@@ -15,8 +15,9 @@ from generator.fleet import names
 from generator.fleet.actions import stretches
 from generator.fleet.calls import Failure, attempt
 from generator.fleet.desired import Desired
-from generator.fleet.engine import process, queue
+from generator.fleet.engine import process
 from generator.fleet.hotplug import is_cold
+from generator.fleet.quotas import queue
 from generator.fleet.removing import delete_instances
 from generator.fleet.rollout import gates
 from generator.fleet.rollout.carrying import Move
